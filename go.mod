@@ -1,0 +1,3 @@
+module github.com/popcheck/popcheck
+
+go 1.26

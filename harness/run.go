@@ -1,0 +1,157 @@
+package harness
+
+import "time"
+
+// RunSchema names the version of run.json (design §6).
+const RunSchema = "popcheck.run/1"
+
+// Run is run.json: everything that a report prints. All text in it is redacted.
+type Run struct {
+	Schema       string                `json:"schema"`
+	Popcheck     string                `json:"popcheck"`  // version of the binary
+	Catalogue    string                `json:"catalogue"` // version of the set of checks
+	Target       RunTarget             `json:"target"`
+	Profile      string                `json:"profile"`
+	ProfileText  string                `json:"profile_text,omitempty"` // the specification text that the profile follows
+	FailOn       Level                 `json:"fail_on"`
+	Select       string                `json:"select"`
+	Seed         uint64                `json:"seed"`
+	Started      time.Time             `json:"started"`
+	Finished     time.Time             `json:"finished"`
+	Complete     bool                  `json:"complete"`
+	Incomplete   string                `json:"incomplete,omitempty"` // why it is not complete
+	Problems     []string              `json:"problems,omitempty"`   // what a person has to mend: a refused client, a wrong CA
+	Capabilities map[string]Capability `json:"capabilities"`
+	Results      []Result              `json:"results"`
+	Summary      map[Verdict]int       `json:"summary"`
+}
+
+// RunTarget is what was tested. Product and Version are what the target says of itself, if anything.
+type RunTarget struct {
+	Name    string `json:"name"`
+	Issuer  string `json:"issuer"`
+	Product string `json:"product"`
+	Version string `json:"version"`
+	File    string `json:"file"`            // "embedded" for the reference target
+	Fault   string `json:"fault,omitempty"` // the fault that the embedded target ran with
+}
+
+// Capability is something the target can do and how that is known: declared, discovered or observed.
+type Capability struct {
+	Value string `json:"value"` // "yes", "no", "unknown", or what was found
+	How   string `json:"how"`   // "declared", "discovered", "observed", and by what
+}
+
+// Result is one check at one place; Key is stable over runs and versions.
+type Result struct {
+	Key       string     `json:"key"` // id@endpoint[/grant][/client][/variant]
+	ID        string     `json:"id"`
+	Title     string     `json:"title"`
+	Suite     string     `json:"suite"`
+	Mechanism Mechanism  `json:"mechanism"`
+	Endpoint  string     `json:"endpoint"`
+	Grant     string     `json:"grant,omitempty"`
+	Client    string     `json:"client,omitempty"`
+	Variant   string     `json:"variant,omitempty"`
+	Role      Role       `json:"role"`
+	Verdict   Verdict    `json:"verdict"`
+	Level     Level      `json:"level"`
+	Severity  Severity   `json:"severity"`
+	Threat    Threat     `json:"threat"`
+	Clause    Clause     `json:"clause"`
+	Covers    []string   `json:"covers,omitempty"` // ids of the requirement catalogue
+	Why       string     `json:"why,omitempty"`    // the consequence of a finding, in a sentence
+	Fix       string     `json:"fix,omitempty"`    // what the server's author should do
+	Expected  string     `json:"expected,omitempty"`
+	Reason    string     `json:"reason"`
+	Measured  string     `json:"measured,omitempty"`
+	Waiver    *RunWaiver `json:"waiver,omitempty"`
+	Source    Source     `json:"source"`
+	Duration  int64      `json:"duration_ms"`
+	Exchanges []Exchange `json:"exchanges,omitempty"`
+}
+
+// RunWaiver is the waiver that covers a result.
+type RunWaiver struct {
+	Reason string `json:"reason"`
+	Until  string `json:"until"` // a date, YYYY-MM-DD
+}
+
+// Source is where the row of the check is declared, relative to the repository.
+type Source struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+}
+
+// ExchangeRole tells an honest call from the attack between them.
+type ExchangeRole string
+
+// The roles of an exchange.
+const (
+	ControlExchange ExchangeRole = "control"
+	AttackExchange  ExchangeRole = "attack"
+)
+
+// Exchange is one request and what came back, redacted by value.
+type Exchange struct {
+	Role     ExchangeRole     `json:"role"`
+	Step     string           `json:"step"` // "token request", "login form"
+	Request  ExchangeRequest  `json:"request"`
+	Response ExchangeResponse `json:"response"`
+	TLS      *ExchangeTLS     `json:"tls,omitempty"`
+	OffsetMS int64            `json:"offset_ms"` // since the first exchange of the result
+	TookMS   int64            `json:"took_ms"`
+}
+
+// ExchangeRequest is what was sent. Changed names the parameters, headers and proof members in which
+// an attack differs from its control: "code_verifier", "DPoP.htu".
+type ExchangeRequest struct {
+	Method  string    `json:"method"`
+	URL     string    `json:"url"`
+	Headers []Field   `json:"headers,omitempty"`
+	Body    string    `json:"body,omitempty"`
+	Decoded []Decoded `json:"decoded,omitempty"`
+	Changed []string  `json:"changed,omitempty"`
+}
+
+// ExchangeResponse is what came back. Error is set, and Status 0, when no HTTP answer came.
+type ExchangeResponse struct {
+	Status    int       `json:"status"`
+	Headers   []Field   `json:"headers,omitempty"`
+	Body      string    `json:"body,omitempty"`
+	Truncated bool      `json:"truncated,omitempty"` // the body went on beyond the limit for evidence
+	Decoded   []Decoded `json:"decoded,omitempty"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// Field is one header field in the order and spelling of the wire.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Decoded is a JWT shown by member: a proof, an assertion, an access token.
+type Decoded struct {
+	Name   string   `json:"name"` // "DPoP proof", "access_token"
+	Header []Member `json:"header"`
+	Claims []Member `json:"claims"`
+}
+
+// Member is one JSON member. Change is "", "changed", "added" or "removed"; Was is the honest value.
+type Member struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"` // compact JSON
+	Change string `json:"change,omitempty"`
+	Was    string `json:"was,omitempty"`
+}
+
+// ExchangeTLS is what the handshake showed. Thumbprint is the base64url SHA-256 of the client
+// certificate's DER (RFC 8705 §3.1).
+type ExchangeTLS struct {
+	Version              string `json:"version,omitempty"`
+	CertificateRequested bool   `json:"certificate_requested"`
+	CertificatePresented string `json:"certificate_presented,omitempty"` // its name in the run and thumbprint
+	Thumbprint           string `json:"thumbprint,omitempty"`
+	Resumed              bool   `json:"resumed,omitempty"`
+	FreshConnection      bool   `json:"fresh_connection"`
+}

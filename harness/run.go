@@ -21,6 +21,7 @@ type Run struct {
 	Complete     bool                  `json:"complete"`
 	Incomplete   string                `json:"incomplete,omitempty"` // why it is not complete
 	Problems     []string              `json:"problems,omitempty"`   // what a person has to mend: a refused client, a wrong CA
+	BadWaivers   []string              `json:"bad_waivers,omitempty"` // waivers that are expired, unknown, or whose check passes now: they fail the run
 	Capabilities map[string]Capability `json:"capabilities"`
 	Results      []Result              `json:"results"`
 	Summary      map[Verdict]int       `json:"summary"`

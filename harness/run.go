@@ -19,8 +19,8 @@ type Run struct {
 	Started      time.Time             `json:"started"`
 	Finished     time.Time             `json:"finished"`
 	Complete     bool                  `json:"complete"`
-	Incomplete   string                `json:"incomplete,omitempty"` // why it is not complete
-	Problems     []string              `json:"problems,omitempty"`   // what a person has to mend: a refused client, a wrong CA
+	Incomplete   string                `json:"incomplete,omitempty"`  // why it is not complete
+	Problems     []string              `json:"problems,omitempty"`    // what a person has to mend: a refused client, a wrong CA
 	BadWaivers   []string              `json:"bad_waivers,omitempty"` // waivers that are expired, unknown, or whose check passes now: they fail the run
 	Capabilities map[string]Capability `json:"capabilities"`
 	Results      []Result              `json:"results"`

@@ -23,22 +23,27 @@ import (
 // The bounds of the search. They are what makes the work linear in the text: every level of encoding
 // costs at most four times its input (base64 at four offsets gives 4 × 3/4, hex at two gives 2 × 1/2).
 const (
-	indexedBytes = 4  // shorter secrets are replaced only where they stand alone
-	minEncoded   = 6  // base64 of four bytes has six characters
-	minHex       = 8  // hex of four bytes
-	minIsland    = 6  // readable bytes inside decoded ones that are looked at as text
-	wrapColumn   = 40 // a base64 line at least this long may go on in the next line
-	minPart      = 16 // parts of a token that are secrets themselves
-	minLine      = 32 // lines of a PEM body that are secrets themselves
-	minCut       = 16 // secrets of which a fragment is looked for at the ends of a text
-	minFragment  = 8  // the shortest such fragment
-	maxDepth     = 3  // base64 and hex inside each other
-	maxRounds    = 8  // percent, HTML and JSON escapes inside each other
-	maxPasses    = 8  // until a text stays as it is
-	maxNamed     = 4  // names in one marker
+	indexedBytes = 4    // shorter secrets are replaced only where they stand alone
+	minEncoded   = 6    // base64 of four bytes has six characters
+	minHex       = 8    // hex of four bytes
+	minIsland    = 6    // readable bytes inside decoded ones that are looked at as text
+	minText      = 16   // readable bytes that are looked at as text of its own
+	minReadable  = 8    // readable bytes that may be an encoding beyond the last level
+	wrapColumn   = 40   // a base64 line at least this long may go on in the next line
+	minPart      = 16   // parts of a token that are secrets themselves
+	minLine      = 32   // lines of a PEM body that are secrets themselves
+	minCut       = 16   // secrets of which a fragment is looked for at the ends of a text
+	minFragment  = 8    // the shortest such fragment
+	maxDepth     = 3    // base64 and hex inside each other
+	maxRounds    = 8    // percent, HTML and JSON escapes inside each other
+	maxOrder     = 3    // escapes of one kind inside those of another
+	maxPasses    = 8    // until a text stays as it is
+	maxNamed     = 4    // names in one marker
+	maxPattern   = 4096 // longer secrets are looked for in chunks
+	chunkSize    = 1024
 	maxKind      = 40
 	maxEntity    = 34 // "&CounterClockwiseContourIntegral;" is the longest
-	workPerByte  = 48 // bytes decoded for each byte of a text, over all levels
+	workPerByte  = 64 // bytes decoded for each byte of a text, over all levels
 	workAlways   = 1 << 16
 
 	filterBits = 20
@@ -133,12 +138,32 @@ func (r *Redactor) Register(kind, value string) string {
 			continue
 		}
 		text := foldPlus(f.text)
-		r.forward.add(&pattern{text: text, owner: s, public: f.publicHead})
-		if len(text) >= minCut {
-			r.backward.add(&pattern{text: reverseBytes(text), owner: s, public: f.publicTail})
+		if len(text) <= maxPattern {
+			r.index(pattern{text: text, owner: s}, f.publicHead, f.publicTail)
+			continue
+		}
+		// A target that hands out a token of half a megabyte of one letter must not make every
+		// comparison that long.
+		for at := 0; at < len(text); at += chunkSize {
+			start := min(at, len(text)-chunkSize)
+			head, tail := max(0, f.publicHead-start), max(0, f.publicTail-(len(text)-start-chunkSize))
+			if head+minFragment <= chunkSize && tail+minFragment <= chunkSize {
+				r.index(pattern{text: text[start : start+chunkSize], owner: s, chunk: true}, head, tail)
+			}
 		}
 	}
 	return s.name
+}
+
+// index adds a pattern for both directions.
+func (r *Redactor) index(p pattern, publicHead, publicTail int) {
+	back := p
+	p.public = publicHead
+	r.forward.add(&p)
+	if len(p.text) >= minCut {
+		back.text, back.public = reverseBytes(p.text), publicTail
+		r.backward.add(&back)
+	}
 }
 
 // Name returns the name of a registered secret, or "" if value is none.
@@ -184,7 +209,7 @@ func (r *Redactor) Contains(s string) []string {
 	defer r.mu.RUnlock()
 	var found findings
 	f := &finder{r: r, all: true, work: workAlways + workPerByte*len(s)}
-	f.layers(s, 0, false, false, found.add)
+	f.layers(s, place{}, found.add)
 	names := found.names()
 	if found.unreadable {
 		names = append(names, unreadableLabel)
@@ -196,7 +221,7 @@ func (r *Redactor) Contains(s string) []string {
 func (r *Redactor) pass(s string) string {
 	var hits []hit
 	f := &finder{r: r, work: workAlways + workPerByte*len(s)}
-	f.layers(s, 0, true, true, func(h hit) { hits = append(hits, h) })
+	f.layers(s, place{openStart: true, openEnd: true}, func(h hit) { hits = append(hits, h) })
 	hits = outermost(hits)
 
 	var out strings.Builder
@@ -275,7 +300,8 @@ type hit struct {
 	start, end int
 	how        found
 	owner      *secret
-	label_     string // for encoded
+	chunk      bool   // a piece of a long secret: joined with the next one
+	marker     string // for encoded
 }
 
 func (h hit) label() string {
@@ -285,7 +311,7 @@ func (h hit) label() string {
 	case part:
 		return partOpen + h.owner.name + nameClose
 	case encoded:
-		return h.label_
+		return h.marker
 	default:
 		return unreadableLabel
 	}
@@ -298,10 +324,15 @@ func outermost(hits []hit) []hit {
 	})
 	kept, end := hits[:0], -1
 	for _, h := range hits {
-		if h.end > end && h.end > h.start {
-			kept = append(kept, h)
-			end = h.end
+		if h.end <= end || h.end == h.start {
+			continue
 		}
+		end = h.end
+		if n := len(kept) - 1; n >= 0 && h.chunk && kept[n].chunk && kept[n].owner == h.owner && h.start <= kept[n].end {
+			kept[n].end = h.end
+			continue
+		}
+		kept = append(kept, h)
 	}
 	return kept
 }
@@ -346,50 +377,93 @@ type finder struct {
 	work int  // bytes that may still be decoded
 }
 
-// layers searches readable text and everything that taking off escapes brings to light. One round takes
-// off percent, HTML and JSON escapes alike: a secret that holds such an escape itself is found because
-// its own unescaped form is registered too. Every round is searched, so one escape in front of another
-// cannot hide either.
-func (f *finder) layers(s string, depth int, openStart, openEnd bool, emit func(hit)) {
-	var at []int // where each byte of cur came from; nil: cur is s
-	cur := s
+// place is where a searched text comes from.
+type place struct {
+	depth              int  // encodings around it
+	openStart, openEnd bool // it is cut off here, or may be
+	binary             bool // a short readable stretch among bytes: too little to look for secrets of one letter
+}
+
+// layers searches readable text and everything that taking off escapes brings to light.
+//
+// Percent, HTML and JSON escapes are taken off together, round by round, and every round is searched; a
+// secret that looks escaped itself is found because its unescaped forms are registered too. This ends
+// after as many rounds as the deepest escape has layers. But a stray character of one kind can swallow a
+// letter of what another kind escaped ("C:\n&amp;1", or a quote after a secret that ends in a backslash),
+// so the kinds are taken off one by one as well, in every order.
+func (f *finder) layers(s string, at place, emit func(hit)) {
+	f.layer(s, nil, at, emit)
+	seen := map[string]bool{}
+	cur, from := s, []int(nil) // from is where each byte of cur came from; nil: cur is s
 	for round := 0; ; round++ {
-		mapped := func(h hit) {
-			if at != nil {
-				h.start, h.end = sourceSpan(at, h.start, h.end)
-			}
+		next, nextFrom := unescape(cur, from, anyEscape)
+		if nextFrom == nil {
+			break
+		}
+		if f.work -= len(cur); f.work < 0 || round == maxRounds {
+			unreadableTokens(cur, from, emit)
+			break
+		}
+		cur, from = next, nextFrom
+		seen[cur] = false
+		f.layer(cur, from, at, emit)
+	}
+	if len(seen) > 0 {
+		f.orders(s, nil, maxOrder, seen, at, emit)
+	}
+}
+
+// orders takes off one layer of one kind and then the next. The value in seen tells whether a text was
+// only searched or also unescaped further.
+func (f *finder) orders(s string, from []int, more int, seen map[string]bool, at place, emit func(hit)) {
+	for kind := percentEscape; kind < anyEscape; kind <<= 1 {
+		next, nextFrom := unescape(s, from, kind)
+		if nextFrom == nil {
+			continue
+		}
+		done, searched := seen[next]
+		if done {
+			continue
+		}
+		seen[next] = true
+		if f.work -= len(s); f.work < 0 {
+			unreadableTokens(s, from, emit)
+			return
+		}
+		if !searched {
+			f.layer(next, nextFrom, at, emit)
+		}
+		if more > 1 {
+			f.orders(next, nextFrom, more-1, seen, at, emit)
+		}
+	}
+}
+
+// layer searches s, whose bytes came from there (nil: from themselves).
+func (f *finder) layer(s string, from []int, at place, emit func(hit)) {
+	mapped := emit
+	if from != nil {
+		mapped = func(h hit) {
+			h.start, h.end = sourceSpan(from, h.start, h.end)
 			emit(h)
 		}
-		names := f.r.ownNames(cur)
-		f.scan(cur, names, true, openStart, openEnd, mapped)
-		f.runs(cur, at, names, depth, openStart, openEnd, mapped)
-
-		next, nextAt := unescape(cur, at)
-		if nextAt == nil {
-			return
-		}
-		if depth > 0 {
-			f.work -= len(cur)
-		}
-		if round == maxRounds || f.work < 0 {
-			escapedTokens(cur, func(start, end int) { mapped(hit{start: start, end: end, how: unreadable}) })
-			return
-		}
-		cur, at = next, nextAt
 	}
+	names := f.r.ownNames(s)
+	f.scan(s, names, at, mapped)
+	f.runs(s, from, names, at, mapped)
 }
 
 // sourceSpan maps a stretch of unescaped text to the text it came from, where an escape counts as a whole.
-func sourceSpan(at []int, start, end int) (int, int) {
-	from := at[start]
-	for end < len(at)-1 && end > start && at[end] == at[end-1] {
+func sourceSpan(from []int, start, end int) (int, int) {
+	first := from[start]
+	for end < len(from)-1 && end > start && from[end] == from[end-1] {
 		end++
 	}
-	return from, at[end]
+	return first, from[end]
 }
 
 // scan finds secrets in s as it stands. names are the stretches that are names already.
-func (f *finder) scan(s string, names [][2]int, readable, openStart, openEnd bool, emit func(hit)) {
+func (f *finder) scan(s string, names [][2]int, at place, emit func(hit)) {
 	folded := foldPlus(s)
 	from := 0
 	for i := 0; i <= len(names); i++ {
@@ -398,15 +472,15 @@ func (f *finder) scan(s string, names [][2]int, readable, openStart, openEnd boo
 			to = names[i][0]
 		}
 		f.indexed(folded[from:to], from, emit)
-		if readable && len(f.r.short) > 0 {
+		if !at.binary && len(f.r.short) > 0 {
 			f.standalone(s[from:to], from, emit)
 		}
-		if openStart && from == 0 {
+		if at.openStart && from == 0 {
 			if n, owner := f.r.backward.fragment(reverseBytes(folded[:min(to, f.r.backward.longest)])); n > 0 {
 				emit(hit{start: 0, end: n, how: part, owner: owner})
 			}
 		}
-		if openEnd && to == len(s) {
+		if at.openEnd && to == len(s) {
 			tail := folded[max(from, to-f.r.forward.longest-maxEntity):to]
 			ends := []int{len(tail), len(tail) - len(cutEscape(tail))}
 			for _, end := range ends {
@@ -437,11 +511,11 @@ func (f *finder) indexed(s string, base int, emit func(hit)) {
 		}
 		if f.all {
 			for ; p != nil; p = p.shorter {
-				emit(hit{start: base + i, end: base + i + len(p.text), owner: p.owner})
+				emit(hit{start: base + i, end: base + i + len(p.text), owner: p.owner, chunk: p.chunk})
 			}
 		} else if end := i + len(p.text); end > covered {
 			covered = end
-			emit(hit{start: base + i, end: base + end, owner: p.owner})
+			emit(hit{start: base + i, end: base + end, owner: p.owner, chunk: p.chunk})
 		}
 	}
 }
@@ -472,9 +546,9 @@ func (f *finder) standalone(s string, base int, emit func(hit)) {
 }
 
 // runs decodes what may be base64 or hex in s.
-func (f *finder) runs(s string, at []int, names [][2]int, depth int, openStart, openEnd bool, emit func(hit)) {
+func (f *finder) runs(s string, from []int, names [][2]int, at place, emit func(hit)) {
 	end := len(s)
-	if openEnd {
+	if at.openEnd {
 		end -= len(cutEscape(s))
 	}
 	for i := 0; i < len(s); {
@@ -502,8 +576,8 @@ func (f *finder) runs(s string, at []int, names [][2]int, depth int, openStart, 
 		if i-start < minEncoded {
 			continue
 		}
-		if at != nil && at[i]-at[start] == i-start {
-			continue // nothing in it was escaped: it was decoded in the round before
+		if from != nil && from[i]-from[start] == i-start {
+			continue // nothing in it was escaped: it was decoded before
 		}
 		run := s[start:i]
 		if wrapped {
@@ -514,10 +588,12 @@ func (f *finder) runs(s string, at []int, names [][2]int, depth int, openStart, 
 			stop++
 		}
 		var inside findings
-		f.decode(run, depth, openStart && start == 0, openEnd && stop >= end, inside.add)
+		within := at
+		within.openStart, within.openEnd = at.openStart && start == 0, at.openEnd && stop >= end
+		f.decode(run, within, inside.add)
 		if len(inside.owners) > 0 {
 			h := hit{start: start, end: stop, how: encoded}
-			if f.all || depth > 0 {
+			if f.all || at.depth > 0 {
 				for owner := range inside.owners {
 					h.owner = owner
 					emit(h)
@@ -528,7 +604,7 @@ func (f *finder) runs(s string, at []int, names [][2]int, depth int, openStart, 
 				if len(names) > maxNamed {
 					names, further = names[:maxNamed], furtherNames
 				}
-				h.label_ = encodedOpen + strings.Join(names, ", ") + further + nameClose
+				h.marker = encodedOpen + strings.Join(names, ", ") + further + nameClose
 				emit(h)
 			}
 		}
@@ -540,21 +616,24 @@ func (f *finder) runs(s string, at []int, names [][2]int, depth int, openStart, 
 
 // decode searches what a run of base64 characters may stand for. The run may begin with characters that
 // do not belong to the encoding ("/path/aGVs…"), so it is decoded from each of its first four.
-func (f *finder) decode(run string, depth int, openStart, openEnd bool, emit func(hit)) {
+func (f *finder) decode(run string, at place, emit func(hit)) {
 	try := func(data string) bool {
 		f.work -= len(data)
 		if f.work < 0 {
 			emit(hit{how: unreadable})
 			return false
 		}
-		if depth < maxDepth {
-			f.bytes(data, depth+1, openStart, openEnd, emit)
+		if at.depth < maxDepth {
+			f.bytes(data, at, emit)
 			return true
 		}
-		// Not searched any more. Only what is readable can go on; keys and digests are left alone.
-		if len(data) >= 12 && len(islands(data, 12)) == 1 && islands(data, 12)[0] == [2]int{0, len(data)} {
+		// The last level is searched as it stands. Only what is readable can go on; keys and digests do not.
+		is := islands(data, minReadable)
+		readable := len(is) == 1 && is[0] == [2]int{0, len(data)}
+		at.binary = !readable
+		f.scan(data, f.r.ownNames(data), at, emit)
+		if readable {
 			emit(hit{how: unreadable})
-			return false
 		}
 		return true
 	}
@@ -578,10 +657,15 @@ func (f *finder) decode(run string, depth int, openStart, openEnd bool, emit fun
 
 // bytes searches decoded bytes: as they are, and what is readable in them also for escapes and further
 // encodings. Random bytes hold nearly nothing readable, so keys and digests cost one scan.
-func (f *finder) bytes(data string, depth int, openStart, openEnd bool, emit func(hit)) {
-	f.scan(data, f.r.ownNames(data), false, openStart, openEnd, emit)
+func (f *finder) bytes(data string, at place, emit func(hit)) {
+	at.depth++
+	at.binary = true
+	f.scan(data, f.r.ownNames(data), at, emit)
 	for _, is := range islands(data, minIsland) {
-		f.layers(data[is[0]:is[1]], depth, openStart && is[0] == 0, openEnd && is[1] == len(data), emit)
+		within := at
+		within.openStart, within.openEnd = at.openStart && is[0] == 0, at.openEnd && is[1] == len(data)
+		within.binary = is[1]-is[0] < min(minText, len(data))
+		f.layers(data[is[0]:is[1]], within, emit)
 	}
 }
 
@@ -680,6 +764,7 @@ type pattern struct {
 	text    string
 	owner   *secret
 	public  int      // leading bytes that tell nothing: the header of a JWT, the first line of a PEM file
+	chunk   bool     // a piece of a long secret
 	shorter *pattern // the longest other pattern that text begins with
 }
 
@@ -812,7 +897,7 @@ func secretForms(value string) []secretForm {
 	for _, f := range slices.Clone(forms) {
 		text := f.text
 		for range maxRounds {
-			next, at := unescape(text, nil)
+			next, at := unescape(text, nil, anyEscape)
 			if at == nil {
 				break
 			}
@@ -845,29 +930,33 @@ func publicHead(value string) int {
 // a body with lines of another length is found.
 func pemForms(value string, forms []secretForm, add func(secretForm, int)) {
 	lines := strings.Split(strings.ReplaceAll(value, "\r\n", "\n"), "\n")
-	forms[0].publicHead = strings.Index(value, "-----BEGIN ") + len(lines[0]) + 1
+	begin := strings.Index(value, "-----BEGIN ")
+	if n := strings.IndexByte(value[begin:], '\n'); n >= 0 {
+		forms[0].publicHead = begin + n + 1
+	}
 	if end := strings.LastIndex(value, "-----END "); end >= 0 {
 		forms[0].publicTail = len(value) - end
 	}
 	forms[1].publicHead, forms[1].publicTail = forms[0].publicHead, forms[0].publicTail
-	var body strings.Builder
+	var body []string
 	private := false
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
 		switch {
 		case strings.HasPrefix(line, "-----BEGIN "):
-			body.Reset()
+			body = nil
 			// A file may hold a certificate beside the key; reports show certificates.
 			private = !strings.Contains(line, "CERTIFICATE") && !strings.Contains(line, "PUBLIC")
 		case strings.HasPrefix(line, "-----END ") && private:
-			joined := body.String()
+			joined := strings.Join(body, "")
 			add(secretForm{text: joined}, minPart)
+			add(secretForm{text: strings.Join(body, " ")}, minPart) // a proxy's header
 			if der := decodeBase64(strings.TrimRight(joined, "=")); len(der) >= minLine {
 				add(secretForm{text: der, publicHead: minLine}, minLine) // the algorithm comes first
 			}
 			private = false
 		case private && !strings.Contains(line, ":"):
-			body.WriteString(line)
+			body = append(body, line)
 			add(secretForm{text: line}, minLine)
 		}
 	}
@@ -936,11 +1025,21 @@ func newline(s string) int {
 	return 0
 }
 
+// escapes is a set of kinds of escapes. A line end of two bytes counts as one of every kind.
+type escapes uint8
+
+const (
+	percentEscape escapes = 1 << iota
+	htmlEscape
+	jsonEscape
+	anyEscape = percentEscape | htmlEscape | jsonEscape
+)
+
 // unescape takes one layer of escapes off s, whose bytes came from at (nil: from themselves). The second
 // result, with one more element for the end, is nil if there was nothing to take off.
-func unescape(s string, at []int) (string, []int) {
-	first := nextEscape(s, 0)
-	if first < 0 {
+func unescape(s string, at []int, kinds escapes) (string, []int) {
+	i := nextEscape(s, 0, kinds)
+	if i < 0 {
 		return s, nil
 	}
 	from := func(i int) int {
@@ -949,44 +1048,57 @@ func unescape(s string, at []int) (string, []int) {
 		}
 		return at[i]
 	}
-	out := make([]byte, 0, len(s))
-	outAt := make([]int, 0, len(s)+1)
-	changed := false
-	for i := 0; i < len(s); {
-		// Copy up to what may be an escape.
-		for ; i < first; i++ {
-			out = append(out, s[i])
-			outAt = append(outAt, from(i))
-		}
-		if i == len(s) {
-			break
-		}
-		before := len(out)
-		n := 0
-		if n, out = escapeAt(s, i, out); n == 0 {
-			n = 1
-			out = append(out, s[i])
-		} else {
-			changed = true
-		}
-		for range len(out) - before {
-			outAt = append(outAt, from(i))
-		}
-		i += n
-		if first = nextEscape(s, i); first < 0 {
-			first = len(s)
+	var out []byte // nil until something changes
+	var outAt []int
+	done := 0
+	keep := func(to int) {
+		out = append(out, s[done:to]...)
+		for ; done < to; done++ {
+			outAt = append(outAt, from(done))
 		}
 	}
-	if !changed {
+	var buf [16]byte
+	for i >= 0 {
+		n, text := escapeAt(s, i, buf[:0])
+		if n == 0 {
+			i = nextEscape(s, i+1, kinds)
+			continue
+		}
+		if out == nil {
+			out, outAt = make([]byte, 0, len(s)), make([]int, 0, len(s)+1)
+		}
+		keep(i)
+		out = append(out, text...)
+		for range text {
+			outAt = append(outAt, from(i))
+		}
+		done = i + n
+		i = nextEscape(s, done, kinds)
+	}
+	if out == nil {
 		return s, nil
 	}
+	keep(len(s))
 	return string(out), append(outAt, from(len(s)))
 }
 
-// nextEscape is the next place where an escape may begin.
-func nextEscape(s string, i int) int {
+// nextEscape is the next place where an escape of these kinds may begin.
+func nextEscape(s string, i int, kinds escapes) int {
 	for ; i < len(s); i++ {
-		if c := s[i]; c == '%' || c == '\\' || c == '&' || c == '\r' {
+		switch s[i] {
+		case '%':
+			if kinds&percentEscape != 0 {
+				return i
+			}
+		case '&':
+			if kinds&htmlEscape != 0 {
+				return i
+			}
+		case '\\':
+			if kinds&jsonEscape != 0 {
+				return i
+			}
+		case '\r':
 			return i
 		}
 	}
@@ -1093,21 +1205,23 @@ func cutEscape(s string) string {
 	return tail
 }
 
-// escapedTokens finds what holds an escape, up to the white space around it.
-func escapedTokens(s string, emit func(start, end int)) {
+// unreadableTokens gives up what holds an escape in s, up to the white space around it.
+func unreadableTokens(s string, from []int, emit func(hit)) {
 	const space = " \t\r\n"
-	for i := nextEscape(s, 0); i >= 0; i = nextEscape(s, i) {
+	for i := nextEscape(s, 0, anyEscape); i >= 0; i = nextEscape(s, i, anyEscape) {
 		if n, _ := escapeAt(s, i, nil); n == 0 || s[i] == '\r' {
 			i++
 			continue
 		}
-		start := strings.LastIndexAny(s[:i], space) + 1
-		end := strings.IndexAny(s[i:], space)
-		if end < 0 {
-			end = len(s) - i
+		h := hit{start: strings.LastIndexAny(s[:i], space) + 1, end: len(s), how: unreadable}
+		if n := strings.IndexAny(s[i:], space); n >= 0 {
+			h.end = i + n
 		}
-		emit(start, i+end)
-		i += end
+		i = h.end
+		if from != nil {
+			h.start, h.end = sourceSpan(from, h.start, h.end)
+		}
+		emit(h)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -152,6 +153,7 @@ type yamlTable struct {
 	yamlPlace
 	names  []string
 	values map[string]yamlPlace
+	meant  []string // known keys that an unknown one is near to: not reported as missing too
 }
 
 // has reports whether the key is there, be its value right or wrong: a wrong value is reported once,
@@ -160,6 +162,9 @@ func (t yamlTable) has(key string) bool {
 	_, ok := t.values[key]
 	return ok
 }
+
+// lacks reports whether the key is neither there nor misspelt.
+func (t yamlTable) lacks(key string) bool { return !t.has(key) && !slices.Contains(t.meant, key) }
 
 func (l *targetLoader) at(node *yaml.Node, path string) yamlPlace {
 	node = followAlias(node)
@@ -335,6 +340,7 @@ func (l *targetLoader) table(at yamlPlace, known []string) (yamlTable, bool) {
 	for _, name := range table.names {
 		if !slices.Contains(known, name) {
 			l.problemOnLine(l.lines[keyPath(at.path, name)], keyPath(at.path, name), "unknown key", suggestKey(name, known))
+			table.meant = append(table.meant, nearestKey(name, known))
 			delete(table.values, name)
 		}
 	}
@@ -343,7 +349,7 @@ func (l *targetLoader) table(at yamlPlace, known []string) (yamlTable, bool) {
 
 // openTable reads a mapping with free keys. Merge keys (<<) are honoured: they come with anchors.
 func (l *targetLoader) openTable(at yamlPlace) (yamlTable, bool) {
-	table := yamlTable{at, nil, map[string]yamlPlace{}}
+	table := yamlTable{yamlPlace: at, values: map[string]yamlPlace{}}
 	if at.node.Kind != yaml.MappingNode {
 		l.problem(at, describeNode(at.node), "write keys and values")
 		return table, false
@@ -424,8 +430,8 @@ func suggestKey(name string, known []string) string {
 	return "known here: " + strings.Join(known, ", ")
 }
 
-// nearestKey returns the known key that differs by the fewest letters, or "" if all are far. Case,
-// hyphens and underscores do not count: clientId is client_id.
+// nearestKey returns the known key that differs by the fewest letters, or a longer one that
+// contains it, or "" if all are far. Case, hyphens and underscores do not count: clientId is client_id.
 func nearestKey(name string, known []string) string {
 	plain := strings.NewReplacer("_", "", "-", "").Replace
 	wanted := plain(strings.ToLower(name))
@@ -438,7 +444,15 @@ func nearestKey(name string, known []string) string {
 			best, distance = key, d
 		}
 	}
-	return best
+	if best != "" || len(wanted) < 4 {
+		return best
+	}
+	for _, key := range known { // "secret" for client_secret, "user" for username
+		if strings.Contains(plain(strings.ToLower(key)), wanted) {
+			return key
+		}
+	}
+	return ""
 }
 
 // editDistance is the Levenshtein distance in bytes.
@@ -1033,6 +1047,10 @@ func (l *targetLoader) absoluteURL(at yamlPlace) (*url.URL, bool) {
 		l.problem(at, fmt.Sprintf("%q is no host", clip(u.Host)), right)
 	case strings.Contains(text, "#"):
 		l.problem(at, "has a fragment", "remove # and what follows: it is never sent")
+	case strings.ContainsFunc(text, unicode.IsSpace):
+		l.problem(at, "holds a space", "write it as %20, or remove it")
+	case !strings.HasPrefix(text, u.Scheme):
+		l.problem(at, "has a scheme in capitals", "write "+strings.ToLower(u.Scheme))
 	case u.Scheme == "http" && !l.target.loopback(u.Hostname()):
 		l.problem(at, "is http, and its host is not loopback", "use https, or 127.0.0.1, ::1 or localhost")
 	case u.Scheme != "https" && u.Scheme != "http":
@@ -1082,10 +1100,12 @@ func (l *targetLoader) redirectURI(at yamlPlace) (string, bool) {
 	u, err := url.Parse(text)
 	scripts := []string{"javascript", "data", "vbscript", "file", "blob", "about", "ws", "wss", "ftp"}
 	switch {
-	case err != nil || u.Scheme == "":
+	case err != nil || u.Scheme == "" || u.Host+u.Path+u.Opaque == "":
 		l.problem(at, "is no absolute URI", "write one with a scheme: https://client.example/cb")
 	case strings.Contains(text, "#"):
 		l.problem(at, "has a fragment", "remove # and what follows (RFC 6749 §3.1.2)")
+	case strings.ContainsFunc(text, unicode.IsSpace):
+		l.problem(at, "holds a space", "write it as %20, or remove it")
 	case u.Scheme == "http" && !Loopback(u.Hostname()):
 		l.problem(at, "is http, and its host is not loopback", "use https, http on 127.0.0.1, [::1] or localhost, or a private-use scheme")
 	case (u.Scheme == "https" || u.Scheme == "http") && (!validHost(u.Hostname()) || !validPort(u.Port())):
@@ -1102,7 +1122,7 @@ func (l *targetLoader) redirectURI(at yamlPlace) (string, bool) {
 
 // needs reports a missing key on the line of its mapping.
 func (l *targetLoader) needs(table yamlTable, key, right string) {
-	if !table.has(key) {
+	if table.lacks(key) {
 		l.problem(table.yamlPlace, "needs "+key, right)
 	}
 }
@@ -1432,7 +1452,7 @@ func (l *targetLoader) login(root yamlTable) Login {
 		login.Command = l.command(command)
 	}
 	switch fills := login.Driver == "form" || login.Driver == "browser"; {
-	case login.Driver == "exec" && !table.has("command"):
+	case login.Driver == "exec" && table.lacks("command"):
 		l.problem(at, "needs command", "write command: [program, argument]")
 	case login.Driver != "exec" && login.Driver != "" && table.has("command"):
 		l.problem(table.values["command"], "is for the driver exec", "remove it, or write driver: exec")
@@ -1590,14 +1610,14 @@ func (l *targetLoader) duration(at yamlPlace) time.Duration {
 // size reads a number of bytes: 1048576, 512KiB or 1MiB.
 func (l *targetLoader) size(at yamlPlace) int64 {
 	const right = "write bytes from 1 to 1GiB: 1048576, 512KiB or 1MiB"
-	match := regexp.MustCompile(`^([0-9]{1,10})(B|KiB|MiB|GiB)?$`).FindStringSubmatch(at.node.Value)
+	match := regexp.MustCompile(`^([1-9][0-9]{0,9})(B|KiB|MiB|GiB)?$`).FindStringSubmatch(at.node.Value)
 	if tag := at.node.ShortTag(); match == nil || tag != "!!str" && tag != "!!int" {
 		l.problem(at, "is no size", right)
 		return 0
 	}
 	number, _ := strconv.ParseInt(match[1], 10, 64) // ten digits always fit
 	shift := map[string]int{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[match[2]]
-	if number < 1 || number > maxBodyLimit>>shift {
+	if number > maxBodyLimit>>shift {
 		l.problem(at, at.node.Value+" is not allowed", right)
 		return 0
 	}
@@ -1759,18 +1779,18 @@ func (l *targetLoader) checkCredentials(table yamlTable, c Client) {
 		methodPrivateKey: "private_key", methodTLS: "certificate", methodSelfSigned: "certificate",
 	}[c.TokenEndpointAuthMethod]
 	switch {
-	case credential != "" && !table.has(credential) && !table.has("token_endpoint_auth_method"):
+	case credential != "" && table.lacks(credential) && table.lacks("token_endpoint_auth_method"):
 		l.problem(table.yamlPlace, fmt.Sprintf("needs %s: without token_endpoint_auth_method the method is %s (RFC 7591 §2)", credential, methodBasic),
 			"add it, or write token_endpoint_auth_method: none for a public client")
-	case credential != "" && !table.has(credential):
+	case credential != "" && table.lacks(credential) && table.has("token_endpoint_auth_method"):
 		l.problem(table.values["token_endpoint_auth_method"], fmt.Sprintf("%s needs %s", c.TokenEndpointAuthMethod, credential), "add it to this client, or correct the method")
 	case c.TokenEndpointAuthMethod == methodNone && table.has("client_secret"):
 		l.problem(table.values["client_secret"], "a client with the method none has no secret", "remove it, or write token_endpoint_auth_method: client_secret_basic")
 	}
-	if c.TLSClientCertificateBoundAccessTokens && !table.has("certificate") {
+	if c.TLSClientCertificateBoundAccessTokens && table.lacks("certificate") {
 		l.problem(table.values["tls_client_certificate_bound_access_tokens"], "needs certificate", "add certificate: {cert: path, key: path}: tokens are bound to it")
 	}
-	if at, given := table.values["redirect_uris"]; c.HasGrant(grantCode) && (!given || at.node.Kind == yaml.SequenceNode && len(at.node.Content) == 0) {
+	if at, given := table.values["redirect_uris"]; c.HasGrant(grantCode) && (table.lacks("redirect_uris") || given && at.node.Kind == yaml.SequenceNode && len(at.node.Content) == 0) {
 		l.problem(table.yamlPlace, "needs redirect_uris: it may use authorization_code", "list the registered redirect URIs, or write grant_types without authorization_code")
 	}
 }
@@ -1811,7 +1831,7 @@ func (l *targetLoader) checkUsers(root yamlTable) {
 	if !l.fillsPages() {
 		return
 	}
-	if at, given := root.values["users"]; given && (at.node.Kind != yaml.SequenceNode || len(at.node.Content) > 0) {
+	if at, given := root.values["users"]; !root.lacks("users") && (!given || at.node.Kind != yaml.SequenceNode || len(at.node.Content) > 0) {
 		return
 	}
 	for i, c := range l.target.Clients {
@@ -1844,7 +1864,7 @@ func (l *targetLoader) allLoopback() bool {
 
 // checkAuthorized demands the permission to attack for every host but loopback, each named once.
 func (l *targetLoader) checkAuthorized(root yamlTable) {
-	if at, given := root.values["authorized"]; given && (l.target.Authorized || at.node.ShortTag() != "!!bool") {
+	if at, given := root.values["authorized"]; !root.lacks("authorized") && (!given || l.target.Authorized || at.node.ShortTag() != "!!bool") {
 		return
 	}
 	var told []string

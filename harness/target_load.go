@@ -267,16 +267,17 @@ func (l *targetLoader) syntax(data []byte, err error) {
 		l.empty()
 		return
 	}
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 1 // the parser does not say "line 1"
 	if match := regexp.MustCompile(`(?s)^(?:.*?)line (\d+): (.*)$`).FindStringSubmatch(text); match != nil {
 		line, _ = strconv.Atoi(match[1])
 		text = match[2]
 	}
 	right := "mend the YAML; most often the indentation, a missing space after a colon, or missing quotes"
+	anchor := regexp.MustCompile(`^unknown anchor '(.*)' referenced$`).FindStringSubmatch(text)
 	switch tab := tabLine(data); {
-	case strings.Contains(text, "unknown anchor"):
-		text, right = "an alias has no anchor", "put a value that starts with * into quotes"
+	case anchor != nil:
+		before, _, _ := bytes.Cut(data, []byte("*"+anchor[1]))
+		line, text, right = 1+bytes.Count(before, []byte("\n")), "an alias has no anchor", "put a value that starts with * into quotes"
 	case tab > 0:
 		line, text, right = tab, "is indented with a tab", "YAML is indented with spaces"
 	}
@@ -367,7 +368,9 @@ func (l *targetLoader) openTable(at yamlPlace) (yamlTable, bool) {
 			l.problemOnLine(key.Line, path, fmt.Sprintf("is a duplicate: line %d has this key too", first[key.Value]), "keep one of them")
 		default:
 			first[key.Value] = key.Line
-			l.lines[path] = key.Line
+			if _, seen := l.lines[path]; !seen { // a merged mapping comes after the keys that override it
+				l.lines[path] = key.Line
+			}
 			table.names = append(table.names, key.Value)
 			table.values[key.Value] = l.at(value, path)
 		}
@@ -669,10 +672,10 @@ func (l *targetLoader) secret(at yamlPlace) (string, bool) {
 	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	switch {
 	case strings.TrimSpace(text) == "":
-		l.problem(from, fmt.Sprintf("%s is empty", clip(from.node.Value)), "put the secret there")
+		l.problem(from, fmt.Sprintf("%q is empty", clip(from.node.Value)), "put the secret there")
 		return "", false
 	case !utf8.ValidString(text):
-		l.problem(from, fmt.Sprintf("%s is not UTF-8", clip(from.node.Value)), "put the secret there as text")
+		l.problem(from, fmt.Sprintf("%q is not UTF-8", clip(from.node.Value)), "put the secret there as text")
 		return "", false
 	}
 	return text, true

@@ -1,0 +1,199 @@
+// Package attacks is the catalogue: every check is a row of data that says what is sent, what must happen
+// and which sentence of which specification asks for it. A new attack is a new row.
+package attacks
+
+import (
+	"embed"
+	"strings"
+
+	"github.com/popcheck/popcheck/harness"
+)
+
+// CatalogueVersion changes with the set of checks or the meaning of one.
+const CatalogueVersion = "2026.11"
+
+// Check is what every row has in common. IDs are words, never positions, and never reused.
+type Check struct {
+	ID       string
+	Title    string // what the server does: "refuses a proof made for another host"
+	Clause   harness.Clause
+	Level    harness.Level // under the profile bcp; see LevelUnder
+	Severity harness.Severity
+	Threat   harness.Threat
+	Refusal  harness.Refusal // the form in which the attack is to be refused; empty where nothing is refused
+	Covers   string          // mutations of the requirement catalogue, separated by spaces
+	Needs    string          // capabilities, separated by spaces
+	Why      string          // the consequence when it fails
+	Fix      string
+	Harm     Harm
+}
+
+// Harm is what a check may leave behind at the target, beyond tokens that expire.
+type Harm string
+
+// The harms that a check declares.
+const (
+	NoHarm        Harm = ""
+	RevokesGrants Harm = "revokes a grant that popcheck itself obtained"
+	WrongLogins   Harm = "sends wrong client credentials"
+)
+
+// Covered are the mutations of the requirement catalogue that the check sends.
+func (c Check) Covered() []string { return strings.Fields(c.Covers) }
+
+// Entry is a check with its place in the catalogue.
+type Entry struct {
+	Check
+	Suite  harness.Mechanism
+	Source harness.Source
+}
+
+//go:embed *.go
+var rows embed.FS
+
+// SourceOf finds the row of a check, so that a line of a report leads to it.
+func SourceOf(id string) harness.Source {
+	entries, err := rows.ReadDir(".")
+	if err != nil {
+		return harness.Source{}
+	}
+	for _, e := range entries {
+		data, err := rows.ReadFile(e.Name())
+		if err != nil {
+			continue
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			if strings.Contains(line, `ID: "`+id+`"`) {
+				return harness.Source{File: "attacks/" + e.Name(), Line: i + 1}
+			}
+		}
+	}
+	return harness.Source{}
+}
+
+// Catalogue lists every check in the order of the suites.
+func Catalogue() []Entry {
+	var out []Entry
+	add := func(suite harness.Mechanism, checks ...Check) {
+		for _, c := range checks {
+			out = append(out, Entry{c, suite, SourceOf(c.ID)})
+		}
+	}
+	for _, a := range Codes() {
+		add(harness.PKCE, a.Check)
+	}
+	for _, a := range Redirects() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, FrontChannel().all()...)
+	for _, a := range Proofs() {
+		add(harness.DPoP, a.Check)
+	}
+	for _, a := range ResourceRequests() {
+		add(harness.DPoP, a.Check)
+	}
+	add(harness.DPoP, Keys().all()...)
+	for _, a := range Certificates() {
+		add(harness.MTLS, a.Check)
+	}
+	add(harness.MTLS, CertificateBindings().all()...)
+	return out
+}
+
+// Profile names a set of levels and the text that it follows.
+type Profile struct{ Name, Text string }
+
+// Profiles returns the profiles of design, the default first.
+func Profiles() []Profile {
+	return []Profile{
+		{"bcp", "RFC 9700 (OAuth 2.0 Security Best Current Practice)"},
+		{"rfc", "the RFCs as they stand (RFC 6749, 7636, 8705, 9126, 9207, 9449)"},
+		{"oauth21", "OAuth 2.1, draft 16"},
+		{"fapi2", "FAPI 2.0 Security Profile, working-group text of 2026-09"},
+	}
+}
+
+// LevelUnder is the level of a check under a profile. A usable token, code or resource for someone without the verifier, key,
+// certificate or credential is must in every profile; what the profiles disagree about is listed here.
+func LevelUnder(c Check, profile string) harness.Level {
+	strict := map[string]bool{ // hardening or should in bcp, must where the text demands it of the server
+		"pkce-challenge-missing": true, "pkce-method-plain": true, "implicit-token": true, "hybrid-code-token": true,
+	}
+	switch profile {
+	case "oauth21", "fapi2":
+		if strict[c.ID] {
+			return harness.Must
+		}
+		if c.ID == "redirect-uri-omitted" {
+			return harness.Hardening // the parameter is gone from OAuth 2.1
+		}
+		if c.ID == "pkce-challenge-missing-confidential" {
+			return harness.Must
+		}
+	case "rfc":
+		switch c.ID {
+		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "implicit-token", "hybrid-code-token":
+			return harness.Hardening
+		}
+	}
+	return c.Level
+}
+
+func rfc6749(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 6749", Section: section}
+}
+func rfc7636(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 7636", Section: section}
+}
+func rfc8705(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 8705", Section: section}
+}
+func rfc9126(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 9126", Section: section}
+}
+func rfc9207(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 9207", Section: section}
+}
+func rfc9700(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 9700", Section: section}
+}
+
+func rfc9449(section, item string) harness.Clause {
+	return harness.Clause{Spec: "RFC 9449", Section: section, Item: item}
+}
+
+// The usual forms of a refusal.
+func invalidGrant() harness.Refusal {
+	return harness.Refusal{Status: []int{400}, Errors: []string{"invalid_grant"}, Where: []harness.Where{harness.InBody}}
+}
+
+func grantOrRequest() harness.Refusal {
+	return harness.Refusal{Status: []int{400}, Errors: []string{"invalid_grant", "invalid_request"}, Where: []harness.Where{harness.InBody}}
+}
+
+func badRequestAnywhere() harness.Refusal {
+	return harness.Refusal{Status: []int{302, 303, 400}, Errors: []string{"invalid_request", "invalid_grant"},
+		Where: []harness.Where{harness.InRedirect, harness.InBody}}
+}
+
+func invalidRequestAtAuthorize() harness.Refusal {
+	return harness.Refusal{Status: []int{302, 303}, Errors: []string{"invalid_request"}, Where: []harness.Where{harness.InRedirect}}
+}
+
+func invalidClient(more ...string) harness.Refusal {
+	return harness.Refusal{Status: []int{400, 401}, Errors: append([]string{"invalid_client"}, more...), Where: []harness.Where{harness.InBody, harness.InTLS}}
+}
+
+// InvalidDPoPProof is how an authorization server refuses a bad proof (RFC 9449 §5).
+func InvalidDPoPProof() harness.Refusal {
+	return harness.Refusal{Status: []int{400}, Errors: []string{"invalid_dpop_proof"}, Where: []harness.Where{harness.InBody}}
+}
+
+// DPoPChallenge is how a resource refuses a bad proof (RFC 9449 §7.1).
+func DPoPChallenge(codes ...string) harness.Refusal {
+	return harness.Refusal{Status: []int{401}, Errors: codes, Where: []harness.Where{harness.InWWWAuthenticate}, Scheme: "DPoP"}
+}
+
+func invalidToken() harness.Refusal {
+	return harness.Refusal{Status: []int{401}, Errors: []string{"invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InTLS}}
+}

@@ -1,0 +1,229 @@
+package attacks
+
+import (
+	"strings"
+
+	"github.com/popcheck/popcheck/harness"
+)
+
+// Clients says with which clients a row runs.
+type Clients int
+
+// A defence may hold for one kind of client only, so most rows run with both.
+const (
+	PublicAndConfidential Clients = iota
+	PublicOnly
+	ConfidentialOnly
+	PKCEOptionalOnly // a client that may leave PKCE out
+)
+
+// CodeAttack is one defect in a code flow: in the authorization request, next to a request_uri, or in the redemption.
+// A token at the end is the attacker's win.
+type CodeAttack struct {
+	Check
+	Clients   Clients
+	Verifier  func(harness.Facts) string // instead of 43 random characters; the challenge fits it
+	Challenge func(string) string        // edits the fitting challenge
+	Authorize harness.Change
+	Beside    harness.Change // parameters next to the request_uri; makes the flow a pushed one
+	Redeem    []harness.Change
+	Tolerated harness.Change // a redemption that, where it works, only shows leniency: a warning
+	Mode      Mode
+	Also      []Variant // further ways to run the row
+	Needs2    Need
+}
+
+// Mode says what has to happen.
+type Mode int
+
+// Most rows are attacks; some are honest calls that a server must not refuse.
+const (
+	Refuse Mode = iota
+	Accept
+)
+
+// Variant is a further way to run a row.
+type Variant string
+
+// Pushed runs the row with a pushed authorization request (RFC 9126).
+const Pushed Variant = "par"
+
+// Need is a second party that an attack takes part of.
+type Need int
+
+// The second parties.
+const (
+	Alone       Need = iota
+	Transaction      // another transaction of the same client and user
+	OtherUser        // another transaction of the same client, by another user
+	OtherClient      // another client redeems
+	Replay           // the code was redeemed before
+)
+
+const intercepted = "whoever reads the code from the redirect (another app, a log, a referrer) gets the user's tokens"
+
+// Codes are the attacks on PKCE and on the code itself.
+func Codes() []CodeAttack {
+	noChallenge := drop("code_challenge", "code_challenge_method")
+	return []CodeAttack{
+		{Check: Check{ID: "pkce-s256", Title: "serves a flow with S256", Clause: rfc7636("4.2"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Interoperability, Covers: "PKCE-AS-01.1 PKCE-AS-11.4", Why: "no client can protect its codes",
+			Fix: "implement S256: BASE64URL(SHA256(code_verifier)) without padding"}, Mode: Accept},
+		{Check: Check{ID: "pkce-verifier-128", Title: "accepts a verifier of 128 characters, of every allowed kind", Clause: rfc7636("4.1"), Level: harness.Must, Severity: harness.Low,
+			Threat: harness.Interoperability, Covers: "PKCE-AS-11.5", Why: "honest clients are refused", Fix: "allow 43 to 128 unreserved characters"},
+			Verifier: func(harness.Facts) string { return longVerifier(128) }, Mode: Accept},
+
+		{Check: Check{ID: "pkce-verifier-wrong", Title: "refuses a code with another verifier", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.1 PKCE-AS-15.1", Why: intercepted,
+			Fix: "compare the transformed code_verifier with the stored code_challenge before any token is issued"},
+			Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}, Also: []Variant{Pushed}},
+		{Check: Check{ID: "pkce-verifier-last-character", Title: "refuses a verifier that differs in its last character", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.2", Why: intercepted, Fix: "compare the whole value"},
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return otherLast(f.PKCE.Verifier) })}},
+		{Check: Check{ID: "pkce-verifier-missing", Title: "refuses a code without its verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.1 PKCE-AS-03.3", Why: intercepted,
+			Fix: "when a challenge was stored with the code, require code_verifier, also of clients that authenticate"},
+			Redeem: []harness.Change{drop("code_verifier")}},
+		{Check: Check{ID: "pkce-verifier-empty", Title: "refuses a code with an empty verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.2", Why: intercepted, Fix: "treat an empty code_verifier as wrong, not as absent"},
+			Redeem: []harness.Change{set("code_verifier", "")}},
+		{Check: Check{ID: "pkce-verifier-unasked", Title: "refuses a verifier for a code that was asked for without a challenge", Clause: rfc9700("4.8.2"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-04.1", Needs: "pkce-optional",
+			Why: "an attacker who strips the challenge from the victim's request can inject a code, and the client does not notice",
+			Fix: "refuse a token request with code_verifier when no code_challenge was stored"},
+			Clients: PKCEOptionalOnly, Authorize: noChallenge, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-empty", Title: "refuses a verifier for a code that was asked for with an empty challenge", Clause: rfc9700("4.8.2"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-04.2", Needs: "pkce-optional",
+			Why: "an attacker who empties the challenge of the victim's request switches the defence off", Fix: "treat an empty code_challenge as malformed, not as absent"},
+			Clients: PKCEOptionalOnly, Authorize: set("code_challenge", ""), Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-as-verifier", Title: "refuses the challenge itself as verifier", Clause: rfc7636("4.5"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.Downgrade, Refusal: invalidGrant(), Covers: "PKCE-AS-05.1", Why: "the challenge is public: " + intercepted, Fix: "use the method that was stored with the code"},
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Challenge })}},
+		{Check: Check{ID: "pkce-method-at-token", Title: "takes the method from the authorization request, not from the token request", Clause: rfc7636("4.5"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-05.2", Why: "the challenge is public: " + intercepted, Fix: "ignore code_challenge_method at the token endpoint"},
+			Redeem: []harness.Change{all(setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Challenge }), set("code_challenge_method", "plain"))}},
+		{Check: Check{ID: "pkce-verifier-of-other-transaction", Title: "refuses the verifier of another transaction", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.1", Why: "an injected code is redeemed in the session of someone else", Fix: "store challenge and method with the one code they came with"},
+			Needs2: Transaction, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+		{Check: Check{ID: "pkce-code-of-other-user", Title: "refuses the code of one user with the verifier of another user's session", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.2", Needs: "second-user", Why: "an attacker is logged in as the victim by an injected code", Fix: "store challenge and method with the one code they came with"},
+			Needs2: OtherUser, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+		{Check: Check{ID: "pkce-method-unknown", Title: "refuses a challenge method that it does not know", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-07.1", Why: "an unknown method switches the defence off: " + intercepted, Fix: "answer any method that is not supported with invalid_request"},
+			Authorize: set("code_challenge_method", "S512"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing},
+		{Check: Check{ID: "pkce-method-case", Title: "compares the challenge method with its case", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-07.2", Why: "a method that falls through the comparison switches the defence off", Fix: "answer any method that is not supported with invalid_request"},
+			Authorize: set("code_challenge_method", "s256"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing},
+		{Check: Check{ID: "pkce-method-plain", Title: "refuses the plain method", Clause: rfc7636("7.2"), Level: harness.Should, Severity: harness.Medium,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-08.1", Why: "the challenge in the authorization request is the verifier: whoever reads the request can redeem the code", Fix: "support S256 only"},
+			Authorize: all(set("code_challenge_method", "plain"), setTo("code_challenge", func(f harness.Facts) string { return f.PKCE.Verifier })), Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-method-omitted-without-verifier", Title: "does not switch PKCE off when the method is left out (no verifier)", Clause: rfc7636("4.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-09.1", Why: intercepted, Fix: "a challenge without method is plain, or an error; never no challenge"},
+			Authorize: drop("code_challenge_method"), Redeem: []harness.Change{drop("code_verifier")}},
+		{Check: Check{ID: "pkce-method-omitted-wrong-verifier", Title: "does not switch PKCE off when the method is left out (wrong verifier)", Clause: rfc7636("4.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-09.2", Why: intercepted, Fix: "a challenge without method is plain, or an error; never no challenge"},
+			Authorize: drop("code_challenge_method"), Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}},
+		{Check: Check{ID: "pkce-method-omitted-assumed-s256", Title: "does not assume S256 when the method is left out", Clause: rfc7636("4.3"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-09.3", Why: "the server's default differs from the stated one, so clients and server may disagree about the method", Fix: "refuse a challenge without method, or take it as plain"},
+			Authorize: drop("code_challenge_method"), Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-missing", Title: "refuses an authorization request without challenge from a public client", Clause: rfc7636("4.4.1"), Level: harness.Should, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-10.1 PKCE-AS-10.3", Why: "a client that forgets PKCE, or whose request an attacker strips of it, has no defence against a stolen code", Fix: "require PKCE of public clients"},
+			Clients: PublicOnly, Authorize: noChallenge, Redeem: []harness.Change{drop("code_verifier")}, Also: []Variant{Pushed}},
+		{Check: Check{ID: "pkce-challenge-missing-confidential", Title: "refuses an authorization request without challenge from a confidential client", Clause: rfc9700("2.1.1"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-10.4", Why: "a code can be injected into a client that does not check its nonce", Fix: "require PKCE of every client"},
+			Clients: ConfidentialOnly, Authorize: noChallenge, Redeem: []harness.Change{drop("code_verifier")}},
+		{Check: Check{ID: "pkce-verifier-short", Title: "refuses a verifier of 42 characters", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-11.1", Why: "a careless client's verifier can be guessed", Fix: "check the grammar of code_verifier: 43 to 128 unreserved characters"},
+			Verifier: func(harness.Facts) string { return longVerifier(42) }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-verifier-long", Title: "refuses a verifier of 129 characters", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-11.3", Why: "values outside the grammar reach the comparison", Fix: "check the grammar of code_verifier: 43 to 128 unreserved characters"},
+			Verifier: func(harness.Facts) string { return longVerifier(129) }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-verifier-plus-slash", Title: "refuses a verifier with + and /", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-12.1", Why: "values outside the grammar reach the comparison", Fix: "allow unreserved characters only"},
+			Verifier: func(harness.Facts) string { return longVerifier(41) + "+/" }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-verifier-space", Title: "refuses a verifier with a space", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-12.3", Why: "values outside the grammar reach the comparison", Fix: "allow unreserved characters only"},
+			Verifier: func(harness.Facts) string { return longVerifier(21) + " " + longVerifier(21) }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-cut", Title: "does not accept a verifier for a challenge that was cut", Clause: rfc7636("4.2"), Level: harness.Must, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.1", Why: "the comparison stops early: other verifiers fit as well", Fix: "compare the whole challenge; refuse one that is not 43 base64url characters"},
+			Challenge: func(s string) string { return s[:len(s)-1] }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-padded", Title: "does not repair a challenge with padding", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.4", Why: "values outside the grammar reach the comparison", Fix: "refuse a challenge that is not 43 base64url characters"},
+			Challenge: func(s string) string { return s + "=" }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-beside-request-uri", Title: "does not let the query replace a pushed challenge", Clause: rfc9126("4"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "PKCE-AS-15.3", Needs: "par", Why: "whoever can edit the authorization URL chooses the verifier", Fix: "take every parameter from the pushed request"},
+			Needs2: Transaction, Beside: all(setTo("code_challenge", func(f harness.Facts) string { return f.Other.PKCE.Challenge }), set("code_challenge_method", "S256")),
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+
+		{Check: Check{ID: "code-replay", Title: "redeems a code once", Clause: rfc6749("4.1.2"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.TokenReplay, Refusal: invalidGrant(), Covers: "CODE-AS-01.1", Harm: RevokesGrants, Why: "a code from a log or a referrer still works after the client used it", Fix: "mark the code as used in one atomic step with issuing the token"},
+			Needs2: Replay, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "code-of-other-client", Title: "refuses a code that was issued to another client", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_grant", "invalid_client", "invalid_request"}, Where: []harness.Where{harness.InBody, harness.InTLS}},
+			Covers: "CODE-AS-04.1 CODE-AS-04.2", Needs: "second-client", Why: "any client of the server can use codes that were meant for another one", Fix: "compare the authenticated client (or client_id) with the one of the code"},
+			Needs2: OtherClient, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "redirect-uri-omitted", Title: "requires the redirect_uri of the authorization request at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Should, Severity: harness.Low,
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.1", Why: "one of the two defences against injected codes is missing; PKCE is the other", Fix: "require the parameter when it was in the authorization request"},
+			Redeem: []harness.Change{drop("redirect_uri")}},
+		{Check: Check{ID: "redirect-uri-of-other-place", Title: "refuses another registered redirect_uri at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.2", Needs: "second-redirect-uri", Why: "a code that leaked at one redirect URI can be injected at another", Fix: "compare with the value that is stored with the code"},
+			Redeem: []harness.Change{func(m *harness.Message, _ harness.Facts) {
+				if uris := m.Who.Client.RedirectURIs; len(uris) > 1 {
+					m.Params.Set("redirect_uri", uris[1])
+				}
+			}}},
+		{Check: Check{ID: "redirect-uri-unregistered-at-token", Title: "refuses an unregistered redirect_uri at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.3", Why: "a code that was caught at an attacker's address can be redeemed", Fix: "compare with the value that is stored with the code"},
+			Redeem: []harness.Change{set("redirect_uri", "https://attacker.example/cb")}},
+		{Check: Check{ID: "client-credential-missing", Title: "refuses a confidential client without its credential", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.1", Why: "anyone can redeem codes in the name of the client", Fix: "authenticate the client by the method that it registered before looking at the grant", Harm: WrongLogins},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{withoutCredential}},
+		{Check: Check{ID: "client-secret-wrong", Title: "refuses a wrong client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.2", Needs: "client-secret", Why: "anyone can redeem codes in the name of the client", Fix: "compare the whole secret", Harm: WrongLogins},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{wrongSecret}},
+	}
+}
+
+// nothing redeems honestly: the defect is elsewhere in the row.
+func nothing(*harness.Message, harness.Facts) {}
+
+// longVerifier has n characters and uses every unreserved kind.
+func longVerifier(n int) string {
+	s := strings.Repeat(harness.Random(96), 2)
+	return (s[:n-4] + "-._~")[:n]
+}
+
+// withoutCredential leaves the client_id and nothing else.
+func withoutCredential(m *harness.Message, _ harness.Facts) {
+	m.Params.Drop("client_secret")
+	m.Params.Drop("client_assertion")
+	m.Params.Drop("client_assertion_type")
+	m.Params.Set("client_id", m.Who.Client.ClientID)
+	m.Header = withoutHeader(m.Header, "Authorization")
+	m.Who.Cert = nil
+}
+
+// wrongSecret changes the last character of the client secret, by the method that the client registered.
+func wrongSecret(m *harness.Message, f harness.Facts) {
+	wrong := otherLast(m.Who.Client.ClientSecret)
+	f.Tester.Redactor.Register("wrong_client_secret", wrong)
+	if m.Params.Get("client_secret") != "" {
+		m.Params.Set("client_secret", wrong)
+		return
+	}
+	for i := range m.Header {
+		if m.Header[i].Name == "Authorization" {
+			m.Header[i].Value = f.Tester.BasicCredentials(m.Who.Client.ClientID, wrong)
+		}
+	}
+}
+
+func withoutHeader(in []harness.Field, name string) []harness.Field {
+	var out []harness.Field
+	for _, f := range in {
+		if !strings.EqualFold(f.Name, name) {
+			out = append(out, f)
+		}
+	}
+	return out
+}

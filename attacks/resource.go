@@ -1,0 +1,179 @@
+package attacks
+
+import (
+	"strings"
+
+	"github.com/popcheck/popcheck/harness"
+)
+
+// ResourceAttack is one defect in a request to a resource with a DPoP-bound token, outside the proof itself.
+type ResourceAttack struct {
+	Check
+	Scheme  string // instead of DPoP
+	Change  harness.Change
+	NoProof Without
+	Mode    Mode
+	Token   TokenKind
+}
+
+// Without says whether the request carries a proof.
+type Without int
+
+// A request carries a proof unless its absence is the attack.
+const (
+	Nothing Without = iota
+	Proof
+)
+
+// TokenKind is the token that an attack presents.
+type TokenKind int
+
+// The tokens that an attack presents.
+const (
+	BoundToken      TokenKind = iota
+	PlainToken                // an unbound token of the same client
+	OtherBoundToken           // the proof is made for another token of the same key
+	TokenOfOther              // a token of another client, with the proof of this one
+)
+
+const bearerAgain = "a stolen token works without the key: the binding means nothing"
+
+// ResourceRequests are the attacks on a resource that leave the proof as it is, or leave it out (RFC 9449 §7).
+func ResourceRequests() []ResourceAttack {
+	row := func(id, title string, clause harness.Clause, severity harness.Severity, threat harness.Threat, refusal harness.Refusal, covers, why, fix string) Check {
+		return Check{ID: id, Title: title, Clause: clause, Level: harness.Must, Severity: severity, Threat: threat, Refusal: refusal, Covers: covers, Why: why, Fix: fix}
+	}
+	accept := func(id, title string, level harness.Level, severity harness.Severity, covers string) Check {
+		return Check{ID: id, Title: title, Clause: rfc9449("7.1", ""), Level: level, Severity: severity, Threat: harness.Interoperability, Covers: covers,
+			Why: "honest clients are refused", Fix: "accept it: the clause asks for that"}
+	}
+	tokenOrProof := DPoPChallenge("invalid_token", "invalid_dpop_proof", "invalid_request")
+	withPlainStatus := func(r harness.Refusal, status ...int) harness.Refusal {
+		r.Status = append(r.Status, status...)
+		return r
+	}
+	return []ResourceAttack{
+		{Check: accept("dpop-resource", "opens for a bound token with its proof", harness.Must, harness.High, "DPOP-RS-01.1"), Mode: Accept},
+		{Check: accept("dpop-scheme-lower-case", "accepts the scheme in lower case", harness.Should, harness.Low, "DPOP-RS-01.2"), Mode: Accept, Scheme: "dpop"},
+		{Check: accept("dpop-scheme-upper-case", "accepts the scheme in upper case", harness.Should, harness.Low, "DPOP-RS-01.2"), Mode: Accept, Scheme: "DPOP"},
+		{Check: row("dpop-no-proof", "refuses a bound token without a proof", rfc9449("7.1", ""), harness.Critical, harness.TokenReplay, tokenOrProof, "DPOP-RS-02.1", bearerAgain, "require a proof with the DPoP scheme"), NoProof: Proof},
+		{Check: row("dpop-as-bearer", "refuses a bound token as a bearer token", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.1", bearerAgain, "refuse a token with cnf.jkt under the Bearer scheme"), Scheme: "Bearer", NoProof: Proof},
+		{Check: func() Check {
+			c := row("dpop-as-bearer-with-proof", "refuses a bound token under the Bearer scheme, even with a proof", rfc9449("7.2", ""), harness.Low, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.3", "the scheme is wrong, though possession is proven", "refuse a token with cnf.jkt under the Bearer scheme")
+			c.Level = harness.Hardening
+			return c
+		}(), Scheme: "Bearer"},
+		{Check: row("dpop-token-in-query", "refuses a bound token in the query, without a proof", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(harness.Refusal{Status: []int{401}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, 400), "DPOP-RS-17.4", bearerAgain, "do not take tokens from the query"), NoProof: Proof,
+			Change: func(m *harness.Message, _ harness.Facts) {
+				token := bearerOf(m)
+				m.Header = withoutHeader(m.Header, "Authorization")
+				m.Params.Set("access_token", token)
+			}},
+		{Check: func() Check {
+			c := row("dpop-scheme-for-plain-token", "refuses an unbound token under the DPoP scheme", rfc9449("7.1", ""), harness.High, harness.Downgrade, tokenOrProof, "DPOP-RS-18.1", "a stolen bearer token passes for a bound one with anyone's proof", "require cnf.jkt in the token and compare it")
+			c.Needs = "bearer"
+			return c
+		}(), Token: PlainToken},
+		{Check: row("dpop-two-authorizations", "refuses a request with Bearer and DPoP together", rfc9449("7.2", ""), harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, "DPOP-RS-19.1", "servers in a chain may read different headers", "refuse more than one Authorization header field"),
+			NoProof: Proof, Change: func(m *harness.Message, _ harness.Facts) {
+				m.Header = append([]harness.Field{{Name: "Authorization", Value: "Bearer " + bearerOf(m)}}, m.Header...)
+			}},
+		{Check: row("dpop-proof-for-other-token", "refuses a proof made for another token of the same key", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_dpop_proof"), "DPOP-RS-15.3 DPOP-RS-15.4", "a captured proof works with other tokens", "compare ath with the hash of the access token"), Token: OtherBoundToken},
+		{Check: func() Check {
+			c := row("dpop-token-of-other-client", "refuses a token of one client with the proof of another", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_token", "invalid_dpop_proof"), "DPOP-RS-16.2", bearerAgain, "compare the thumbprint of the proof key with cnf.jkt of the token")
+			c.Needs = "second-client"
+			return c
+		}(), Token: TokenOfOther},
+	}
+}
+
+func bearerOf(m *harness.Message) string {
+	for _, f := range m.Header {
+		if f.Name == "Authorization" {
+			if _, token, ok := strings.Cut(f.Value, " "); ok {
+				return token
+			}
+		}
+	}
+	return ""
+}
+
+// KeyChecks are the single checks of binding, replay and nonces; each has a spec of its own.
+type KeyChecks struct {
+	Replay, ReplayCaptured                                         Check
+	Bound, Thumbprint, ThumbprintExtra, Introspection, EveryGrant  Check
+	ProofMissing                                                   Check
+	RefreshOtherKey, RefreshNoProof, RefreshNewKey, RefreshFollows Check
+	JKTOtherKey, JKTNoProof                                        Check
+	PAROtherKey, PARNoProof, PARContradiction, PARJKT, PARHeader   Check
+	NonceMissing, NonceOne, NonceRandom, NonceOfOther, NonceDrop   Check
+	ChallengePlain, ChallengeKey, ChallengeProof                   Check
+}
+
+func (k KeyChecks) all() []Check {
+	return []Check{k.Replay, k.Bound, k.Thumbprint, k.ThumbprintExtra, k.Introspection, k.EveryGrant, k.ProofMissing,
+		k.RefreshOtherKey, k.RefreshNoProof, k.RefreshNewKey, k.RefreshFollows, k.JKTOtherKey, k.JKTNoProof,
+		k.PAROtherKey, k.PARNoProof, k.PARContradiction, k.PARJKT, k.PARHeader,
+		k.NonceMissing, k.NonceOne, k.NonceRandom, k.NonceOfOther, k.NonceDrop, k.ChallengePlain, k.ChallengeKey, k.ChallengeProof}
+}
+
+// Keys returns the single checks of DPoP.
+func Keys() KeyChecks {
+	refused := harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_grant", "invalid_dpop_proof", "invalid_request"}, Where: []harness.Where{harness.InBody}}
+	atPAR := harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}
+	useNonce := harness.Refusal{Status: []int{400}, Errors: []string{"use_dpop_nonce"}, Where: []harness.Where{harness.InBody}}
+	check := func(id, title string, clause harness.Clause, level harness.Level, severity harness.Severity, threat harness.Threat, refusal harness.Refusal, needs, covers, why, fix string) Check {
+		return Check{ID: id, Title: title, Clause: clause, Level: level, Severity: severity, Threat: threat, Refusal: refusal, Needs: needs, Covers: covers, Why: why, Fix: fix}
+	}
+	none := harness.Refusal{}
+	const stolenCode, stolenRefresh = "a stolen code is redeemed with the thief's key", "a stolen refresh token works for the thief"
+	return KeyChecks{
+		Replay: check("dpop-replay", "accepts a proof once", rfc9449("11.1", ""), harness.Should, harness.Medium, harness.ProofReplay, InvalidDPoPProof(), "", "DPOP-AS-15.1 DPOP-RS-14.1",
+			"whoever captures a proof can use it again while it is fresh", "remember jti while a proof is fresh, or use single-use nonces"),
+		Bound: check("dpop-token-bound", "binds a token to the key of the proof", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "", "DPOP-AS-01.1",
+			"the client believes that its token is bound, and it is a bearer token", "answer a valid proof with token_type DPoP"),
+		Thumbprint: check("dpop-cnf-jkt", "puts the thumbprint of the proof key into the token", rfc9449("6.1", ""), harness.Must, harness.Critical, harness.TokenReplay, none, "jwt-at", "DPOP-AS-02.1",
+			"a resource cannot check the binding, or checks another key", "cnf.jkt is the base64url SHA-256 JWK thumbprint (RFC 7638) without padding"),
+		ThumbprintExtra: check("dpop-cnf-jkt-required-members", "counts only the required members of the key for the thumbprint", rfc9449("6.1", ""), harness.Must, harness.Critical, harness.Interoperability, none, "jwt-at", "DPOP-AS-02.4",
+			"tokens are bound to a hash that no resource computes", "hash the required members only (RFC 7638 §3.2)"),
+		Introspection: check("dpop-introspection-cnf", "tells resources the bound key by introspection", rfc9449("6.2", ""), harness.Must, harness.Critical, harness.TokenReplay, none, "introspection", "DPOP-AS-03.1",
+			"a resource that introspects cannot check the binding", "return cnf.jkt at top level, and token_type DPoP"),
+		EveryGrant: check("dpop-every-grant", "binds tokens of this grant too", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "client-credentials", "DPOP-AS-28.1",
+			"tokens of this grant are bearer tokens", "handle proofs before the grant, for every grant"),
+		ProofMissing: check("dpop-proof-missing", "gives no token without a proof to a client that asked for bound tokens", rfc9449("5.2", ""), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}, "", "DPOP-AS-17.1 DPOP-AS-17.2 DPOP-AS-17.3",
+			"whoever steals a code or refresh token gets a bearer token by leaving the proof out", "enforce dpop_bound_access_tokens at every grant"),
+		RefreshOtherKey: check("dpop-refresh-other-key", "refuses a public client's refresh token with another key", rfc9449("5", ""), harness.Must, harness.Critical, harness.TokenReplay, refused, "refresh public-client", "DPOP-AS-19.1",
+			stolenRefresh, "bind refresh tokens of public clients to the key, and compare"),
+		RefreshNoProof: check("dpop-refresh-no-proof", "refuses a public client's refresh token without a proof", rfc9449("5", ""), harness.Must, harness.Critical, harness.TokenReplay, refused, "refresh public-client", "DPOP-AS-19.2",
+			stolenRefresh, "require a proof when the refresh token is bound"),
+		RefreshNewKey: check("dpop-refresh-new-key", "lets a confidential client move to a new key", rfc9449("5", ""), harness.Hardening, harness.Low, harness.Interoperability, none, "refresh confidential-client", "DPOP-AS-20.1",
+			"a confidential client cannot rotate its key", "bind refresh tokens of confidential clients to the client authentication only"),
+		RefreshFollows: check("dpop-refresh-follows-key", "binds the refreshed token to the key of the new proof", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "refresh confidential-client jwt-at", "DPOP-AS-20.2",
+			"the new token is bound to a key that was not proven", "take cnf.jkt from the proof of the request"),
+		JKTOtherKey: check("dpop-jkt-other-key", "redeems a code only with the announced key", rfc9449("10", ""), harness.Must, harness.High, harness.CodeInjection, refused, "", "DPOP-AS-21.1", stolenCode, "store dpop_jkt with the code and compare"),
+		JKTNoProof:  check("dpop-jkt-no-proof", "does not redeem a code without the announced key", rfc9449("10", ""), harness.Must, harness.High, harness.CodeInjection, refused, "", "DPOP-AS-21.2", stolenCode, "require a proof when dpop_jkt was announced"),
+		PAROtherKey: check("dpop-par-other-key", "redeems a code only with the key of the pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, refused, "par", "DPOP-AS-22.1", stolenCode, "bind the code to the key that was proven at PAR"),
+		PARNoProof:  check("dpop-par-no-proof", "does not redeem a code without the key of the pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, refused, "par", "DPOP-AS-22.2", stolenCode, "bind the code to the key that was proven at PAR"),
+		PARContradiction: check("dpop-par-contradiction", "refuses a pushed request that names two keys", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, atPAR, "par", "DPOP-AS-23.1",
+			"the code may be bound to another key than the client believes", "compare dpop_jkt with the key of the proof"),
+		PARJKT: check("dpop-par-jkt-alone", "honours dpop_jkt in a pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, none, "par", "DPOP-AS-23.2", stolenCode, "support dpop_jkt and the DPoP header at PAR alike"),
+		PARHeader: check("dpop-par-proof-alone", "serves a pushed request with a proof", rfc9449("10.1", ""), harness.Must, harness.High, harness.Interoperability, none, "par", "DPOP-AS-23.3",
+			"a client that proves its key at PAR is refused", "support dpop_jkt and the DPoP header at PAR alike"),
+		NonceMissing: check("dpop-nonce-missing", "asks for a nonce when a proof has none", rfc9449("8", ""), harness.Must, harness.High, harness.ProofReplay, useNonce, "", "DPOP-AS-24.1 DPOP-RS-21.1",
+			"proofs that were made in advance are accepted", "require the nonce in every proof"),
+		NonceOne: check("dpop-nonce-one", "hands out one nonce at a time", rfc9449("8", ""), harness.Must, harness.Low, harness.Interoperability, none, "", "DPOP-AS-24.2",
+			"a client does not know which nonce counts", "send one DPoP-Nonce header field"),
+		NonceRandom: check("dpop-nonce-random", "refuses a nonce that it did not hand out", rfc9449("8", ""), harness.Must, harness.High, harness.ProofReplay, useNonce, "", "DPOP-AS-25.1 DPOP-RS-21.3",
+			"proofs that were made in advance are accepted", "verify the nonce, not only its presence"),
+		NonceOfOther: check("dpop-nonce-of-other-server", "refuses a nonce of another server", rfc9449("9", ""), harness.Should, harness.Medium, harness.ProofReplay, useNonce, "nonce-as nonce-rs", "DPOP-AS-25.5 DPOP-RS-21.5",
+			"a nonce of one server lets proofs pass at another", "keep the nonces of servers apart"),
+		NonceDrop: check("dpop-nonce-omitted-later", "goes on to ask for a nonce after it has handed one out", rfc9449("11.3", ""), harness.Must, harness.Medium, harness.Downgrade, useNonce, "", "DPOP-AS-26.1 DPOP-RS-21.2",
+			"an attacker falls back to proofs without nonce", "once nonces are in use, refuse proofs without"),
+		ChallengePlain: check("dpop-challenge", "asks for DPoP with its algorithms and without an error when nothing was sent", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, none, "", "DPOP-RS-20.1",
+			"clients do not learn what the resource wants", "answer 401 with WWW-Authenticate: DPoP algs=\"…\""),
+		ChallengeKey: check("dpop-challenge-key", "says invalid_token to a proof of another key", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, DPoPChallenge("invalid_token"), "", "DPOP-RS-20.2",
+			"clients cannot tell a bad proof from a bad token", "answer 401 with error=\"invalid_token\""),
+		ChallengeProof: check("dpop-challenge-proof", "says invalid_dpop_proof to a broken proof", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, DPoPChallenge("invalid_dpop_proof"), "", "DPOP-RS-20.3",
+			"clients cannot tell a bad proof from a bad token", "answer 401 with error=\"invalid_dpop_proof\""),
+	}
+}

@@ -1,0 +1,160 @@
+package harness
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"time"
+)
+
+// Certificate is a client certificate with its key. Name is what a report calls it.
+type Certificate struct {
+	Name string
+	pair tls.Certificate
+	Leaf *x509.Certificate
+}
+
+// Thumbprint is the base64url SHA-256 of the DER, as in cnf.x5t#S256 (RFC 8705 §3.1).
+func (c *Certificate) Thumbprint() string {
+	sum := sha256.Sum256(c.pair.Certificate[0])
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// KeyThumbprint is the hash of the public key instead: what a server that confuses the two would write.
+func (c *Certificate) KeyThumbprint() string {
+	sum := sha256.Sum256(c.Leaf.RawSubjectPublicKeyInfo)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func parseCertificate(name string, pair *KeyPair) (*Certificate, error) {
+	parsed, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(parsed.Certificate[0])
+	if err != nil {
+		return nil, err
+	}
+	return &Certificate{Name: name, pair: parsed, Leaf: leaf}, nil
+}
+
+// Authority issues client certificates: the tester's CA that the server trusts, or a stranger's.
+type Authority struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+func parseAuthority(pair *KeyPair) (*Authority, error) {
+	c, err := parseCertificate("client CA", pair)
+	if err != nil {
+		return nil, err
+	}
+	signer, ok := c.pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a key of type %T cannot sign", c.pair.PrivateKey)
+	}
+	return &Authority{c.Leaf, signer}, nil
+}
+
+// lookalikeAuthority is a CA with the same name as the real one and another key: what a stranger can make.
+func lookalikeAuthority(subject []byte) (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), RawSubject: subject, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return &Authority{cert, key}, err
+}
+
+// Issue is a wish for a certificate that imitates a client's.
+type Issue struct {
+	Name     string
+	Like     *x509.Certificate // subject and names are taken from it; must be set
+	Subject  *pkix.Name        // instead
+	DNS      []string          // these four replace the names of Like when SetNames is called
+	Emails   []string
+	URIs     []*url.URL
+	IPs      []net.IP
+	renamed  bool
+	NotAfter time.Time     // zero: ten days from now
+	Key      crypto.Signer // nil: a new one
+}
+
+// SetNames makes the certificate carry exactly the names of the wish, not those of Like.
+func (i Issue) SetNames() Issue { i.renamed = true; return i }
+
+// Issue signs a certificate under a; a nil authority signs it with its own key (self-signed).
+func (a *Authority) Issue(wish Issue) (*Certificate, error) {
+	key := wish.Key
+	if key == nil {
+		made, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		key = made
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), RawSubject: wish.Like.RawSubject,
+		DNSNames: wish.Like.DNSNames, EmailAddresses: wish.Like.EmailAddresses, URIs: wish.Like.URIs, IPAddresses: wish.Like.IPAddresses,
+		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	if wish.Subject != nil {
+		template.RawSubject, template.Subject = nil, *wish.Subject
+	}
+	if wish.renamed {
+		template.DNSNames, template.EmailAddresses, template.URIs, template.IPAddresses = wish.DNS, wish.Emails, wish.URIs, wish.IPs
+	}
+	if !wish.NotAfter.IsZero() {
+		template.NotAfter, template.NotBefore = wish.NotAfter, wish.NotAfter.Add(-24*time.Hour)
+	}
+	issuer, signer := template, key
+	if a != nil {
+		issuer, signer = a.cert, a.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	chain := [][]byte{der}
+	if a != nil {
+		chain = append(chain, a.cert.Raw)
+	}
+	return &Certificate{Name: wish.Name, Leaf: leaf, pair: tls.Certificate{Certificate: chain, PrivateKey: key}}, nil
+}
+
+// Signer is the key of a certificate, to re-issue a certificate over the same key.
+func (c *Certificate) Signer() crypto.Signer {
+	s, _ := c.pair.PrivateKey.(crypto.Signer)
+	return s
+}
+
+func serial() *big.Int {
+	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return big.NewInt(time.Now().UnixNano())
+	}
+	return n
+}

@@ -1,0 +1,139 @@
+// Package expect is what the suites are written in: it turns controls, attacks and observations into
+// verdicts, and keeps one result for every check at every place, reached or not.
+package expect
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+)
+
+// Place is where a check runs: the part of a result's key after the @.
+type Place struct {
+	Endpoint string // token, par, authorize, introspect, or the name of a resource
+	Grant    string
+	Client   string
+	Variant  string
+	Role     harness.Role
+}
+
+// Key is the stable name of a result: id@endpoint[/grant][/client][/variant].
+func (p Place) Key(id string) string {
+	key := id + "@" + p.Endpoint
+	for _, part := range []string{p.Grant, p.Client, p.Variant} {
+		if part != "" {
+			key += "/" + part
+		}
+	}
+	return key
+}
+
+// Book keeps the results of a run. A result that is declared and never reached is inconclusive.
+type Book struct {
+	mu       sync.Mutex
+	results  []*harness.Result
+	byKey    map[string]bool
+	done     int
+	progress func(r *harness.Result, done, total int)
+}
+
+// NewBook returns an empty book; progress is told each result as it ends, and may be nil.
+func NewBook(progress func(r *harness.Result, done, total int)) *Book {
+	return &Book{byKey: map[string]bool{}, progress: progress}
+}
+
+func (b *Book) declare(r *harness.Result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.byKey[r.Key] {
+		panic("two results with the key " + r.Key)
+	}
+	b.byKey[r.Key] = true
+	b.results = append(b.results, r)
+}
+
+func (b *Book) finish(r *harness.Result) {
+	b.mu.Lock()
+	b.done++
+	done, total := b.done, len(b.results)
+	b.mu.Unlock()
+	if b.progress != nil {
+		b.progress(r, done, total)
+	}
+}
+
+// Results returns every declared result; why says what ended the run for those that were not reached.
+func (b *Book) Results(why string) []harness.Result {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]harness.Result, 0, len(b.results))
+	for _, r := range b.results {
+		if r.Verdict == "" {
+			r.Verdict, r.Reason = harness.Inconclusive, "not reached: "+why
+		}
+		out = append(out, *r)
+	}
+	return out
+}
+
+// Suite is what a suite declares its checks with.
+type Suite struct {
+	*harness.Tester
+	Mechanism harness.Mechanism
+	Profile   string
+	Select    func(*harness.Result) bool // nil selects everything
+	Book      *Book
+}
+
+// Missing says which capability a check lacks on this target and how that is known, or "". Unknown counts as there: the
+// controls then say what is wrong.
+func (s *Suite) Missing(c attacks.Check) string {
+	for _, need := range strings.Fields(c.Needs) {
+		if s.Learned.Has(need) == harness.No {
+			return "needs " + need + "; " + s.Learned.Capabilities[need].How
+		}
+	}
+	return ""
+}
+
+// Pick returns the trial that a check should run with: the first that works, else the first of which nothing is known.
+func (s *Suite) Pick(fits func(harness.Trial) bool) *harness.Trial {
+	trials := s.Learned.Trials
+	for _, want := range []harness.Known{harness.Yes, harness.NotKnown} {
+		if i := slices.IndexFunc(trials, func(t harness.Trial) bool { return t.Works == want && fits(t) }); i >= 0 {
+			return &trials[i]
+		}
+	}
+	return nil
+}
+
+// All returns every trial that may be used, one per client and grant and binding.
+func (s *Suite) All(fits func(harness.Trial) bool) []*harness.Trial {
+	var out []*harness.Trial
+	for i := range s.Learned.Trials {
+		if t := &s.Learned.Trials[i]; t.Works != harness.No && fits(*t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (s *Suite) result(c attacks.Check, at Place) *harness.Result {
+	role := at.Role
+	if role == "" {
+		role = harness.AuthorizationServer
+	}
+	expected := c.Refusal.String()
+	return &harness.Result{
+		Key: at.Key(c.ID), ID: c.ID, Title: c.Title, Suite: string(s.Mechanism), Mechanism: s.Mechanism,
+		Endpoint: at.Endpoint, Grant: at.Grant, Client: at.Client, Variant: at.Variant, Role: role,
+		Level: attacks.LevelUnder(c, s.Profile), Severity: c.Severity, Threat: c.Threat, Clause: c.Clause, Covers: c.Covered(),
+		Why: c.Why, Fix: c.Fix, Expected: expected, Source: attacks.SourceOf(c.ID),
+	}
+}
+
+func (s *Suite) since(start time.Time) int64 { return time.Since(start).Milliseconds() }

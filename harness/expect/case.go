@@ -1,0 +1,256 @@
+package expect
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+)
+
+// Case is one check at one place while it runs.
+type Case struct {
+	*harness.Trace
+	Check  attacks.Check
+	result *harness.Result
+	last   harness.Outcome
+}
+
+// It declares a check at a place. Where a capability is missing the result is a skip that says so.
+func (s *Suite) It(check attacks.Check, at Place, body func(*Case)) {
+	s.declare(check, at, s.Missing(check), body)
+}
+
+// Skip declares a check that does not apply to this target.
+func (s *Suite) Skip(check attacks.Check, at Place, reason string) {
+	s.declare(check, at, reason, nil)
+}
+
+func (s *Suite) declare(check attacks.Check, at Place, missing string, body func(*Case)) {
+	r := s.result(check, at)
+	if s.Select != nil && !s.Select(r) {
+		return
+	}
+	s.Book.declare(r)
+	labels := ginkgo.Label(check.ID, string(s.Mechanism), string(r.Level), string(r.Severity), string(r.Threat))
+	ginkgo.It(check.Title+" "+r.Key, labels, func(ctx ginkgo.SpecContext) {
+		if missing != "" {
+			r.Verdict, r.Reason = harness.Skip, s.Redactor.Text(missing)
+			s.Book.finish(r)
+			ginkgo.Skip(r.Reason)
+		}
+		c := &Case{Trace: s.Trace(ctx, check.ID), Check: check, result: r}
+		start := time.Now()
+		defer func() {
+			c.close(recover(), ctx.Err())
+			r.Duration = s.since(start)
+			s.Book.finish(r)
+			if r.Verdict == harness.Fail || r.Verdict == harness.Inconclusive {
+				ginkgo.Fail(r.Reason)
+			}
+			if r.Verdict == harness.Skip {
+				ginkgo.Skip(r.Reason)
+			}
+		}()
+		body(c)
+	})
+}
+
+// verdictReached unwinds a check whose verdict is known.
+type verdictReached struct{}
+
+// close settles the verdict, also when the check was interrupted or popcheck itself failed.
+func (c *Case) close(thrown any, interrupted error) {
+	r := c.result
+	if _, ours := thrown.(verdictReached); thrown != nil && !ours {
+		r.Verdict, r.Reason = harness.Inconclusive, fmt.Sprintf("popcheck failed here: %v\n%s", thrown, debug.Stack())
+	}
+	if interrupted != nil && r.Verdict != harness.Pass {
+		r.Verdict, r.Reason = harness.Inconclusive, "not reached: the run was interrupted"
+	}
+	if r.Verdict == "" {
+		r.Verdict = harness.Pass
+		if r.Reason == "" && c.last.State == harness.Refused {
+			r.Reason = "refused (" + c.last.String() + ") between two accepted honest calls"
+		}
+	}
+	r.Exchanges = c.Exchanges()
+	r.Reason, r.Measured = c.Redactor.Text(r.Reason), c.Redactor.Text(r.Measured)
+}
+
+func (c *Case) end(v harness.Verdict, reason string) {
+	c.result.Verdict, c.result.Reason = v, reason
+	panic(verdictReached{})
+}
+
+// Assume judges a control: it can only make the result inconclusive.
+func (c *Case) Assume(o harness.Outcome) gomega.Assertion {
+	return gomega.NewGomega(func(message string, _ ...int) {
+		c.end(harness.Inconclusive, oneLine(message))
+	}).Expect(o)
+}
+
+// Expect judges an attack: only here a result can fail. An outcome from which nothing can be learned makes it inconclusive.
+func (c *Case) Expect(o harness.Outcome) gomega.Assertion {
+	c.last = o
+	return gomega.NewGomega(func(message string, _ ...int) {
+		if o.State == harness.Unknown {
+			c.end(harness.Inconclusive, oneLine(message))
+		}
+		c.end(harness.Fail, oneLine(message))
+	}).Expect(o)
+}
+
+// Prefer judges the form of a refusal: it can only make the result a warning.
+func (c *Case) Prefer(o harness.Outcome) gomega.Assertion {
+	return gomega.NewGomega(func(message string, _ ...int) {
+		c.result.Verdict, c.result.Reason = harness.Warn, oneLine(message)
+	}).Expect(o)
+}
+
+// Fails ends the check: the required behaviour is missing.
+func (c *Case) Fails(format string, args ...any) { c.end(harness.Fail, fmt.Sprintf(format, args...)) }
+
+// Warns marks the result: the defence is there, in another form than the clause asks for.
+func (c *Case) Warns(format string, args ...any) {
+	c.result.Verdict, c.result.Reason = harness.Warn, fmt.Sprintf(format, args...)
+}
+
+// Passes says what was seen.
+func (c *Case) Passes(format string, args ...any) { c.result.Reason = fmt.Sprintf(format, args...) }
+
+// Unlearned ends the check: nothing can be concluded.
+func (c *Case) Unlearned(format string, args ...any) {
+	c.end(harness.Inconclusive, fmt.Sprintf(format, args...))
+}
+
+// NotApplicable ends the check: what was observed shows that it does not apply.
+func (c *Case) NotApplicable(format string, args ...any) {
+	c.end(harness.Skip, fmt.Sprintf(format, args...))
+}
+
+// Measured records a value for the report.
+func (c *Case) Measured(format string, args ...any) { c.result.Measured = fmt.Sprintf(format, args...) }
+
+// Between runs an attack between two honest calls and returns its outcome; all three are recorded also when the attack works.
+func (c *Case) Between(honest, attack func() harness.Outcome, what string) harness.Outcome {
+	c.Assume(honest()).To(BeAccepted(), what)
+	var answer harness.Outcome
+	c.Attack(func() { answer = attack() })
+	c.Assume(honest()).To(BeAccepted(), what+", again")
+	return answer
+}
+
+// Refuses is the usual judgement of an attack: it must be refused, and should be in the form of the row.
+func (c *Case) Refuses(answer harness.Outcome, form harness.Refusal) {
+	c.Expect(answer).To(BeRefused())
+	c.Prefer(answer).To(BeRefusedAs(form))
+}
+
+// Obtained is an honest token, spent: a control counts only when its token opens what it should.
+func (c *Case) Obtained(who harness.Identity, grant string) harness.Outcome {
+	o := c.Obtain(who, grant)
+	if o.State != harness.Granted {
+		return o
+	}
+	return c.Spend(o.Token, grant)
+}
+
+// Prepared makes fresh honest material for a grant (a code, a refresh token) and returns the last request, to be sent
+// with a change. When the preparation fails, that is what the request comes to, as nothing learned.
+func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRequest) harness.Outcome {
+	failed := func(o harness.Outcome) func(harness.TokenRequest) harness.Outcome {
+		return func(harness.TokenRequest) harness.Outcome {
+			return harness.Outcome{At: o.At, Why: "the preparation of the attack was refused: " + o.String()}
+		}
+	}
+	switch grant {
+	case harness.ClientCredentialsGrant:
+		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.ClientCredentials(q) }
+	case harness.RefreshGrant:
+		o := c.Obtain(who, harness.CodeGrant)
+		if o.State != harness.Granted {
+			return failed(o)
+		}
+		if o.Token.RefreshToken == "" {
+			return failed(harness.Outcome{At: o.At, Why: "no refresh token came with the access token"})
+		}
+		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.Refresh(o.Token, q) }
+	}
+	o := c.Authorize(harness.AuthorizationRequest{Who: who})
+	if o.State != harness.Granted || o.Code == nil {
+		return failed(o)
+	}
+	return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.Redeem(o.Code, q) }
+}
+
+func or(a, b harness.Identity) harness.Identity {
+	if a.Client == nil {
+		return b
+	}
+	return a
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// BeAccepted matches an outcome from which the thing asked for came.
+func BeAccepted() gomegatypes.GomegaMatcher { return stateMatcher{harness.Granted} }
+
+// BeRefused matches an outcome from which nothing came, by a decision of the target.
+func BeRefused() gomegatypes.GomegaMatcher { return stateMatcher{harness.Refused} }
+
+type stateMatcher struct{ want harness.State }
+
+func (m stateMatcher) Match(actual any) (bool, error) {
+	o, ok := actual.(harness.Outcome)
+	if !ok {
+		return false, fmt.Errorf("want an Outcome, not %T", actual)
+	}
+	return o.State == m.want, nil
+}
+
+func (m stateMatcher) FailureMessage(actual any) string {
+	o, _ := actual.(harness.Outcome)
+	switch {
+	case m.want == harness.Refused && o.State == harness.Granted:
+		return "the attack worked: " + o.String()
+	case m.want == harness.Granted && o.State == harness.Refused:
+		return "was refused: " + o.String()
+	}
+	return "nothing was learned: " + o.String()
+}
+
+func (m stateMatcher) NegatedFailureMessage(actual any) string {
+	return "expected the contrary of: " + m.FailureMessage(actual)
+}
+
+// BeRefusedAs matches a refusal in the form that a clause asks for.
+func BeRefusedAs(form harness.Refusal) gomegatypes.GomegaMatcher { return formMatcher{form} }
+
+type formMatcher struct{ form harness.Refusal }
+
+func (m formMatcher) Match(actual any) (bool, error) {
+	o, ok := actual.(harness.Outcome)
+	if !ok {
+		return false, fmt.Errorf("want an Outcome, not %T", actual)
+	}
+	return m.form.Misfit(o) == "", nil
+}
+
+func (m formMatcher) FailureMessage(actual any) string {
+	o, _ := actual.(harness.Outcome)
+	if o.Got != "" {
+		return o.Got
+	}
+	return "refused, but " + m.form.Misfit(o)
+}
+
+func (m formMatcher) NegatedFailureMessage(actual any) string {
+	return "expected another form than " + m.form.String()
+}

@@ -1,0 +1,355 @@
+package harness
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Identity is who speaks: a client, its proof key and its certificate. An attack exchanges one of them.
+type Identity struct {
+	Client *Client
+	Key    *Key         // DPoP proofs are made with it; nil sends none
+	Cert   *Certificate // presented on its connections; nil presents none
+}
+
+// Binding names how the tokens of an identity are constrained.
+func (id Identity) Binding() Binding {
+	switch {
+	case id.Key != nil:
+		return DPoPBound
+	case id.Cert != nil && (id.Client.TLSClientCertificateBoundAccessTokens || id.Client.TokenEndpointAuthMethod == "tls_client_auth" || id.Client.TokenEndpointAuthMethod == "self_signed_tls_client_auth"):
+		return CertificateBound
+	}
+	return Unbound
+}
+
+// Binding is how a token is tied to its sender.
+type Binding string
+
+// The bindings that popcheck knows.
+const (
+	Unbound          Binding = "bearer"
+	DPoPBound        Binding = "dpop"
+	CertificateBound Binding = "mtls"
+)
+
+// keyRing holds the keys and certificates of a run: those of the target file, and an attacker's.
+type keyRing struct {
+	redactor   *Redactor
+	clientCA   *Authority
+	strangerCA *Authority
+	certs      map[string]*Certificate // by client_id
+	assertions map[string]*Key         // by client_id
+
+	mu    sync.Mutex
+	proof map[string]*Key
+}
+
+func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
+	ring := &keyRing{redactor: redactor, certs: map[string]*Certificate{}, assertions: map[string]*Key{}, proof: map[string]*Key{}}
+	for i := range target.Clients {
+		c := &target.Clients[i]
+		if c.Certificate != nil {
+			cert, err := parseCertificate("certificate of "+c.ClientID, c.Certificate)
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d: clients[%d].certificate: %w", target.Path, c.Line, i, err)
+			}
+			ring.certs[c.ClientID] = cert
+		}
+		if len(c.PrivateKey) > 0 {
+			key, err := parseKey("key of "+c.ClientID, c.PrivateKey)
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d: clients[%d].private_key: %w", target.Path, c.Line, i, err)
+			}
+			ring.assertions[c.ClientID] = ring.known(key)
+		}
+	}
+	if target.ClientCA != nil {
+		ca, err := parseAuthority(target.ClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("%s: client_ca: %w", target.Path, err)
+		}
+		ring.clientCA = ca
+	}
+	return ring, nil
+}
+
+func (r *keyRing) known(k *Key) *Key {
+	for _, s := range k.secrets() {
+		r.redactor.Register("private_key", s)
+	}
+	return k
+}
+
+// ProofKey returns the proof key of that name, made on first use: "spa", "attacker".
+func (t *Tester) ProofKey(name string) *Key {
+	r := t.keys
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := r.proof[name]; k != nil {
+		return k
+	}
+	// ES256 is the one algorithm that servers of RFC 9449 have in common; a server that lists others only gets one of those.
+	k, err := NewKey(name, t.proofAlg(), 2048)
+	if err != nil {
+		k, _ = NewKey(name, "ES256", 0)
+	}
+	r.proof[name] = r.known(k)
+	return k
+}
+
+func (t *Tester) proofAlg() string {
+	listed := t.Metadata.Strings("dpop_signing_alg_values_supported")
+	for _, want := range []string{"ES256", "EdDSA", "ES384", "PS256", "RS256", "ES512"} {
+		for _, alg := range listed {
+			if alg == want {
+				return alg
+			}
+		}
+	}
+	return "ES256"
+}
+
+// MakeKey makes a key for one attack, known to the redactor.
+func (t *Tester) MakeKey(name, alg string, bits int) (*Key, error) {
+	k, err := NewKey(name, alg, bits)
+	if err != nil {
+		return nil, err
+	}
+	return t.keys.known(k), nil
+}
+
+// CertificateOf is the certificate of a client in the target file, or nil.
+func (t *Tester) CertificateOf(c *Client) *Certificate {
+	if c == nil {
+		return nil
+	}
+	return t.keys.certs[c.ClientID]
+}
+
+// ClientCA issues certificates that the server trusts, if the target file names such a CA; else nil.
+func (t *Tester) ClientCA() *Authority { return t.keys.clientCA }
+
+// StrangerCA is a CA that the server does not trust, under the name of the issuer of like.
+func (t *Tester) StrangerCA(like *Certificate) (*Authority, error) {
+	return lookalikeAuthority(like.Leaf.RawIssuer)
+}
+
+// Honest is the identity of a client as it is registered, with the binding that it asks for.
+func (t *Tester) Honest(c *Client, b Binding) Identity {
+	id := Identity{Client: c}
+	switch c.TokenEndpointAuthMethod {
+	case "tls_client_auth", "self_signed_tls_client_auth":
+		id.Cert = t.CertificateOf(c)
+	}
+	switch b {
+	case DPoPBound:
+		id.Key = t.ProofKey(c.ClientID)
+	case CertificateBound:
+		id.Cert = t.CertificateOf(c)
+	}
+	return id
+}
+
+// assertionLifetime is short, because an assertion is used at once (RFC 7523 §3).
+const assertionLifetime = time.Minute
+
+// authenticate adds the client's registered authentication to a request (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
+func (t *Tester) authenticate(m *Message) error {
+	c := m.Who.Client
+	switch c.TokenEndpointAuthMethod {
+	case "client_secret_basic":
+		m.Header = append(m.Header, Field{"Authorization", t.BasicCredentials(c.ClientID, c.ClientSecret)})
+	case "client_secret_post":
+		m.Params.Set("client_id", c.ClientID)
+		m.Params.Set("client_secret", c.ClientSecret)
+	case "private_key_jwt", "client_secret_jwt":
+		assertion, err := t.assertion(c)
+		if err != nil {
+			return err
+		}
+		m.Params.Set("client_id", c.ClientID)
+		m.Params.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		m.Params.Set("client_assertion", assertion)
+	default: // none, and mutual TLS, where client_id tells whose certificate to expect (RFC 8705 §2)
+		m.Params.Set("client_id", c.ClientID)
+	}
+	return nil
+}
+
+func (t *Tester) assertion(c *Client) (string, error) {
+	now := time.Now()
+	header := Object{{"alg", "HS256"}, {"typ", "JWT"}}
+	key := t.keys.assertions[c.ClientID]
+	if key != nil {
+		header.Set("alg", key.Alg)
+		if key.KeyID != "" {
+			header.Set("kid", key.KeyID)
+		}
+	}
+	claims := Object{{"iss", c.ClientID}, {"sub", c.ClientID}, {"aud", t.Target.Issuer}, {"jti", Random(16)},
+		{"iat", now.Unix()}, {"exp", now.Add(assertionLifetime).Unix()}}
+	sign := func(input string) ([]byte, error) { return signJWS("HS256", []byte(c.ClientSecret), input) }
+	if key != nil {
+		sign = key.Sign
+	}
+	compact, err := assemble(header, claims, sign)
+	if err == nil {
+		t.Redactor.Register("client_assertion", compact)
+	}
+	return compact, err
+}
+
+func assemble(header, claims any, sign func(string) ([]byte, error)) (string, error) {
+	h, err := encodeSegment(header)
+	if err != nil {
+		return "", err
+	}
+	c, err := encodeSegment(claims)
+	if err != nil {
+		return "", err
+	}
+	signature, err := sign(h + "." + c)
+	return h + "." + c + "." + base64.RawURLEncoding.EncodeToString(signature), err
+}
+
+// Random returns n random bytes in base64url without padding.
+func Random(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// Metadata is the authorization server's metadata (RFC 8414), discovered and overridden by the target file.
+type Metadata struct {
+	Members map[string]any
+	From    string // where it was read
+	Problem string // why it could not be read
+}
+
+// String returns a string member, "" when it is absent.
+func (m *Metadata) String(name string) string {
+	if m == nil {
+		return ""
+	}
+	s, _ := m.Members[name].(string)
+	return s
+}
+
+// Strings returns the strings of an array member.
+func (m *Metadata) Strings(name string) []string {
+	if m == nil {
+		return nil
+	}
+	list, _ := m.Members[name].([]any)
+	var out []string
+	for _, v := range list {
+		if s, ok := v.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// True reports whether a boolean member is true.
+func (m *Metadata) True(name string) bool {
+	if m == nil {
+		return false
+	}
+	b, _ := m.Members[name].(bool)
+	return b
+}
+
+// Has reports whether a member is there.
+func (m *Metadata) Has(name string) bool {
+	if m == nil {
+		return false
+	}
+	_, ok := m.Members[name]
+	return ok
+}
+
+// Endpoint is the address of an endpoint for an identity: with a certificate it is the one under
+// mtls_endpoint_aliases, where the server names one (RFC 8705 §5).
+func (m *Metadata) Endpoint(name string, cert *Certificate) string {
+	if cert != nil && m != nil {
+		aliases, _ := m.Members["mtls_endpoint_aliases"].(map[string]any)
+		if s, ok := aliases[name].(string); ok {
+			return s
+		}
+	}
+	return m.String(name)
+}
+
+// Discover reads the metadata: RFC 8414 first, then OpenID Connect Discovery; members of the target file win.
+func (tr *Trace) Discover() *Metadata {
+	m := &Metadata{Members: map[string]any{}}
+	for name, value := range tr.Target.Metadata {
+		m.Members[name] = value
+	}
+	issuer, err := url.Parse(tr.Target.Issuer)
+	if err != nil {
+		m.Problem = err.Error()
+		return m
+	}
+	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
+	base := issuer.Scheme + "://" + issuer.Host
+	var problems []string
+	for _, address := range []string{
+		base + "/.well-known/oauth-authorization-server" + path,
+		base + path + "/.well-known/openid-configuration",
+	} {
+		answer := tr.Do(Request{Step: "metadata", Method: "GET", URL: address, Header: []Field{{"Accept", "application/json"}}})
+		found, problem := readMetadata(answer)
+		if problem != "" {
+			problems = append(problems, address+": "+problem)
+			if answer.Failure != nil {
+				break // the second address is on the same server
+			}
+			continue
+		}
+		m.From = address
+		for name, value := range found {
+			if _, fixed := m.Members[name]; !fixed {
+				m.Members[name] = value
+			}
+		}
+		return m
+	}
+	if len(tr.Target.Metadata) == 0 || m.String("token_endpoint") == "" {
+		m.Problem = strings.Join(problems, "; ")
+	} else {
+		m.From = "the target file"
+	}
+	return m
+}
+
+func readMetadata(a *Answer) (map[string]any, string) {
+	if a.Failure != nil {
+		return nil, a.Failure.Error()
+	}
+	if a.Status != 200 {
+		return nil, fmt.Sprintf("HTTP %d", a.Status)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(a.Body, &members); err != nil {
+		return nil, "not a JSON object"
+	}
+	if _, ok := members["issuer"].(string); !ok {
+		return nil, "JSON without an issuer: not metadata"
+	}
+	return members, ""
+}
+
+// BasicCredentials is the value of an Authorization header for client_secret_basic (RFC 6749 §2.3.1).
+func (t *Tester) BasicCredentials(clientID, secret string) string {
+	value := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(clientID) + ":" + url.QueryEscape(secret)))
+	t.Redactor.Register("client_secret", value)
+	return "Basic " + value
+}

@@ -1,0 +1,395 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Known is what is known of a capability.
+type Known string
+
+// NotKnown counts as yes when checks are chosen: their controls then say what is wrong, and nothing is skipped in silence.
+const (
+	Yes      Known = "yes"
+	No       Known = "no"
+	NotKnown Known = "unknown"
+)
+
+// The grants (RFC 7591 §2).
+const (
+	CodeGrant              = "authorization_code"
+	RefreshGrant           = "refresh_token"
+	ClientCredentialsGrant = "client_credentials"
+)
+
+// Trial is one honest try of a client: a grant with a binding, and the token spent.
+type Trial struct {
+	Client  *Client
+	Grant   string
+	Binding Binding
+	Works   Known
+	How     string // what was seen
+	Refresh Known  // a refresh token came with it
+	Outcome Outcome
+}
+
+// Learned is what the honest tries showed before any attack.
+type Learned struct {
+	Capabilities map[string]Capability
+	Problems     []string // what a person has to mend, said once
+	Trials       []Trial
+	PKCEOptional *Client // a client that gets tokens without a challenge, or nil
+
+	distrusted map[string]string // by place: why its answers prove nothing
+	challenged map[string]bool   // origins that asked for a nonce
+}
+
+// Trial finds a trial; nil when it was not made.
+func (l *Learned) Trial(client, grant string, b Binding) *Trial {
+	for i := range l.Trials {
+		t := &l.Trials[i]
+		if t.Client.ClientID == client && t.Grant == grant && t.Binding == b {
+			return t
+		}
+	}
+	return nil
+}
+
+// Has is what is known of a capability; one that was never looked at is unknown.
+func (l *Learned) Has(capability string) Known {
+	if c, ok := l.Capabilities[capability]; ok {
+		return Known(c.Value)
+	}
+	return NotKnown
+}
+
+// challenge notes that a server answered an honest proof without nonce by asking for one. Only the preflight writes here.
+func (l *Learned) challenge(origin string) {
+	if l.challenged != nil {
+		l.challenged[origin] = true
+	}
+}
+
+func (l *Learned) set(name string, k Known, how string) {
+	l.Capabilities[name] = Capability{Value: string(k), How: how}
+}
+
+// Learn makes every honest call once, without one attack: metadata, each client with each of its grants and bindings, the
+// resources, and the liar's probes. What it learns decides which checks apply; what it could not learn is unknown.
+func (t *Tester) Learn(ctx context.Context) *Trace {
+	tr := t.Trace(ctx, "preflight")
+	l := &Learned{Capabilities: map[string]Capability{}, distrusted: map[string]string{}, challenged: map[string]bool{}}
+	t.Learned = l
+	t.Metadata = tr.Discover()
+	if p := t.Metadata.Problem; p != "" {
+		l.Problems = append(l.Problems, "the metadata of "+t.Target.Issuer+" could not be read: "+p)
+		l.set("as-metadata", NotKnown, p)
+	} else {
+		l.set("as-metadata", Yes, "discovered: "+t.Metadata.From)
+	}
+	if got := t.Metadata.String("issuer"); got != "" && got != t.Target.Issuer {
+		l.Problems = append(l.Problems, fmt.Sprintf("the metadata names the issuer %q, the target file %q; they must be identical (RFC 8414 §3.3)", got, t.Target.Issuer))
+	}
+	t.discoverCapabilities()
+	t.tryUnknownTokens(tr)
+	t.tryUnknownCode(tr)
+	for i := range t.Target.Clients {
+		t.tryClient(tr, &t.Target.Clients[i])
+	}
+	t.observeCapabilities()
+	for name, value := range t.Target.Capabilities {
+		k := No
+		if value {
+			k = Yes
+		}
+		l.set(name, k, "declared in the target file")
+	}
+	return tr
+}
+
+// discoverCapabilities reads what metadata and target file say. Metadata that could not be read says nothing.
+func (t *Tester) discoverCapabilities() {
+	l, m := t.Learned, t.Metadata
+	member := func(capability, name string) {
+		switch {
+		case m.Has(name):
+			l.set(capability, Yes, "discovered: "+name)
+		case m.Problem != "":
+			l.set(capability, NotKnown, "the metadata could not be read")
+		default:
+			l.set(capability, No, "discovered: the metadata has no "+name)
+		}
+	}
+	member("par", "pushed_authorization_request_endpoint")
+	member("introspection", "introspection_endpoint")
+	member("iss", "authorization_response_iss_parameter_supported")
+	if m.Has("authorization_response_iss_parameter_supported") && !m.True("authorization_response_iss_parameter_supported") {
+		l.set("iss", No, "discovered: authorization_response_iss_parameter_supported is false")
+	}
+	if l.Has("introspection") == Yes && t.Target.IntrospectionClient == "" {
+		l.set("introspection", No, "declared: the target file names no introspection_client")
+	}
+	declared := func(capability, what string, found bool) {
+		if found {
+			l.set(capability, Yes, "declared: "+what)
+		} else {
+			l.set(capability, No, "declared: the target file names no "+what)
+		}
+	}
+	clients := t.Target.Clients
+	any := func(f func(c Client) bool) bool { return slices.ContainsFunc(clients, f) }
+	declared("code", "client with the authorization_code grant", any(func(c Client) bool { return c.HasGrant(CodeGrant) }))
+	declared("client-credentials", "client with the client_credentials grant", any(func(c Client) bool { return c.HasGrant(ClientCredentialsGrant) }))
+	declared("public-client", "client with token_endpoint_auth_method none", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "none" }))
+	declared("confidential-client", "client with a credential", any(func(c Client) bool { return c.TokenEndpointAuthMethod != "none" }))
+	declared("second-client", "second client", len(clients) > 1)
+	declared("second-user", "second user", len(t.Target.Users) > 1)
+	declared("trusted-ca", "client_ca", t.Target.ClientCA != nil)
+	declared("mtls-pki", "client with tls_client_auth", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" }))
+	declared("mtls-self-signed", "client with self_signed_tls_client_auth", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "self_signed_tls_client_auth" }))
+	declared("rs", "resources", len(t.Target.Resources) > 0 || m.Has("userinfo_endpoint"))
+}
+
+// tryUnknownTokens is the liar's probe at the resources: one that opens for a token that nobody issued proves nothing.
+func (t *Tester) tryUnknownTokens(tr *Trace) {
+	for i := range t.Target.Clients {
+		c := &t.Target.Clients[i]
+		for _, r := range t.ResourcesFor(c, CodeGrant) {
+			if _, done := t.Learned.distrusted[r.Name]; done {
+				continue
+			}
+			t.Learned.distrusted[r.Name] = ""
+			if o := tr.Call(ResourceCall{Who: Identity{Client: c}, Token: Random(32), Resource: r}); o.State == Granted {
+				t.distrust(r.Name, fmt.Sprintf("resource %s opened (HTTP %d) for a token that nobody issued: its answers prove nothing, and it is not scored", r.Name, o.Status))
+			}
+		}
+	}
+}
+
+// tryUnknownCode is the liar's probe at the token endpoint.
+func (t *Tester) tryUnknownCode(tr *Trace) {
+	i := slices.IndexFunc(t.Target.Clients, func(c Client) bool { return c.HasGrant(CodeGrant) })
+	if i < 0 {
+		return
+	}
+	c := &t.Target.Clients[i]
+	redirect := ""
+	if len(c.RedirectURIs) > 0 {
+		redirect = c.RedirectURIs[0]
+	}
+	unknown := &Authorization{Code: Random(24), PKCE: t.NewPKCE(), RedirectURI: redirect}
+	if o := tr.Redeem(unknown, TokenRequest{Who: t.Honest(c, t.bindings(c)[0])}); o.State == Granted {
+		t.distrust("the token endpoint", "the token endpoint handed out a token for a code that nobody issued: its answers prove nothing, and it is not scored")
+	}
+}
+
+func (t *Tester) distrust(at, why string) {
+	t.Learned.distrusted[at] = why
+	t.Learned.Problems = append(t.Learned.Problems, why)
+}
+
+// Distrusted says why the answers of a place prove nothing, or "".
+func (t *Tester) Distrusted(at string) string {
+	if t.Learned == nil {
+		return ""
+	}
+	return t.Learned.distrusted[at]
+}
+
+// bindings are those to try with a client, the one that it asks for first.
+func (t *Tester) bindings(c *Client) []Binding {
+	certificate := t.CertificateOf(c) != nil
+	switch {
+	case c.TLSClientCertificateBoundAccessTokens && certificate:
+		return []Binding{CertificateBound}
+	case c.DPoPBoundAccessTokens:
+		return []Binding{DPoPBound}
+	case c.TokenEndpointAuthMethod == "tls_client_auth" || c.TokenEndpointAuthMethod == "self_signed_tls_client_auth":
+		return []Binding{CertificateBound}
+	case t.offersDPoP():
+		return []Binding{Unbound, DPoPBound}
+	}
+	return []Binding{Unbound}
+}
+
+func (t *Tester) offersDPoP() bool {
+	if declared, ok := t.Target.Capabilities["dpop"]; ok {
+		return declared
+	}
+	return t.Metadata.Has("dpop_signing_alg_values_supported") || t.Metadata.Problem != "" ||
+		slices.ContainsFunc(t.Target.Clients, func(c Client) bool { return c.DPoPBoundAccessTokens })
+}
+
+func (t *Tester) tryClient(tr *Trace, c *Client) {
+	for _, grant := range c.GrantTypes {
+		if grant != CodeGrant && grant != ClientCredentialsGrant {
+			continue
+		}
+		bindings, works := t.bindings(c), false
+		first := ""
+		for i, b := range bindings {
+			trial := Trial{Client: c, Grant: grant, Binding: b, Works: NotKnown, Refresh: NotKnown}
+			o := tr.Obtain(t.Honest(c, b), grant)
+			trial.Outcome = o
+			switch {
+			case o.State == Granted && b == DPoPBound && !strings.EqualFold(o.Token.TokenType, "DPoP"):
+				trial.Works, trial.How = No, "observed: a valid proof was answered with token_type "+o.Token.TokenType
+				if c.DPoPBoundAccessTokens {
+					trial.Works = Yes // it must be bound; the checks then say that it is not
+				}
+			case o.State == Granted:
+				if spent := tr.Spend(o.Token, grant); spent.State == Granted {
+					trial.Works, trial.How, works = Yes, "observed: "+spent.Got, true
+				} else {
+					trial.How = spent.String()
+				}
+			default:
+				trial.How = o.String()
+			}
+			if trial.Works == NotKnown && first == "" && !works && i == len(bindings)-1 || trial.Works == NotKnown && len(bindings) == 1 {
+				first = trial.How
+			}
+			if o.Token != nil {
+				trial.Refresh = No
+				if o.Token.RefreshToken != "" {
+					trial.Refresh = Yes
+				}
+			}
+			t.Learned.Trials = append(t.Learned.Trials, trial)
+		}
+		if !works && first != "" {
+			t.Learned.Problems = append(t.Learned.Problems, t.advice(c, grant, first))
+		}
+		// A client that demands proofs or works only with them is no broken bearer client.
+		if works {
+			for i := range t.Learned.Trials {
+				trial := &t.Learned.Trials[i]
+				if trial.Client == c && trial.Grant == grant && trial.Works == NotKnown && trial.Binding == Unbound && trial.Outcome.State != Unknown {
+					trial.Works, trial.How = No, "observed: works with proofs only ("+trial.How+")"
+				}
+			}
+		}
+		if grant == CodeGrant && works && t.Learned.PKCEOptional == nil {
+			t.tryWithoutPKCE(tr, c)
+		}
+	}
+}
+
+func (t *Tester) tryWithoutPKCE(tr *Trace, c *Client) {
+	who := t.Honest(c, t.bindings(c)[0])
+	o := tr.Authorize(AuthorizationRequest{Who: who, Change: func(m *Message, _ Facts) {
+		m.Params.Drop("code_challenge")
+		m.Params.Drop("code_challenge_method")
+	}})
+	if o.State != Granted || o.Code == nil {
+		return
+	}
+	if tr.Redeem(o.Code, TokenRequest{Who: who, Change: func(m *Message, _ Facts) { m.Params.Drop("code_verifier") }}).State == Granted {
+		t.Learned.PKCEOptional = c
+	}
+}
+
+// advice names what to mend, and where in the target file.
+func (t *Tester) advice(c *Client, grant, what string) string {
+	s := fmt.Sprintf("%s:%d: client %s got no usable token by %s: %s", t.Target.Path, c.Line, c.ClientID, grant, what)
+	switch {
+	case strings.Contains(what, "invalid_client"), strings.Contains(what, "HTTP 401") && strings.Contains(what, "the token endpoint"):
+		s += map[string]string{
+			"client_secret_basic": "; check client_secret", "client_secret_post": "; check client_secret",
+			"private_key_jwt": "; check private_key", "tls_client_auth": "; check certificate", "self_signed_tls_client_auth": "; check certificate",
+		}[c.TokenEndpointAuthMethod]
+	case strings.Contains(what, "invalid_scope"):
+		s += "; check scope"
+	case strings.Contains(what, "unauthorized_client"):
+		s += "; check grant_types"
+	}
+	return s
+}
+
+// Obtain gets a token honestly by a grant.
+func (tr *Trace) Obtain(who Identity, grant string) Outcome {
+	switch grant {
+	case ClientCredentialsGrant:
+		return tr.ClientCredentials(TokenRequest{Who: who})
+	case RefreshGrant:
+		o := tr.Obtain(who, CodeGrant)
+		if o.State != Granted {
+			return o
+		}
+		if o.Token.RefreshToken == "" {
+			return Outcome{At: o.At, Why: "no refresh token came with the access token"}
+		}
+		return tr.Refresh(o.Token, TokenRequest{Who: who})
+	}
+	o := tr.Authorize(AuthorizationRequest{Who: who})
+	if o.State != Granted {
+		return o
+	}
+	return tr.Redeem(o.Code, TokenRequest{Who: who})
+}
+
+// observeCapabilities sums the trials up.
+func (t *Tester) observeCapabilities() {
+	l := t.Learned
+	sum := func(capability string, in func(Trial) (Known, bool)) {
+		value, how := No, "observed: no client could show it"
+		for _, trial := range l.Trials {
+			k, counts := in(trial)
+			switch {
+			case !counts:
+			case k == Yes:
+				l.set(capability, Yes, "observed: client "+trial.Client.ClientID+" by "+trial.Grant)
+				return
+			case k == NotKnown:
+				value, how = NotKnown, trial.Client.ClientID+" by "+trial.Grant+": "+trial.How
+			case value == No && trial.How != "":
+				how = trial.How
+			}
+		}
+		l.set(capability, value, how)
+	}
+	sum("dpop", func(x Trial) (Known, bool) { return x.Works, x.Binding == DPoPBound })
+	sum("mtls-bound", func(x Trial) (Known, bool) { return x.Works, x.Binding == CertificateBound })
+	sum("bearer", func(x Trial) (Known, bool) { return x.Works, x.Binding == Unbound })
+	sum("refresh", func(x Trial) (Known, bool) { return x.Refresh, x.Grant == CodeGrant })
+	sum("jwt-at", func(x Trial) (Known, bool) {
+		if x.Outcome.Token == nil {
+			return NotKnown, true
+		}
+		if _, ok := x.Outcome.Token.Claims(); ok {
+			return Yes, true
+		}
+		return No, true
+	})
+	if l.Capabilities["jwt-at"].Value == string(No) {
+		l.set("jwt-at", No, "observed: access tokens are opaque")
+	}
+	if t.offersDPoP() == false {
+		l.set("dpop", No, "discovered: the metadata has no dpop_signing_alg_values_supported, and no client asks for bound tokens")
+	}
+	if l.PKCEOptional != nil {
+		l.set("pkce-optional", Yes, "observed: client "+l.PKCEOptional.ClientID+" gets tokens without a challenge")
+	} else if l.Has("code") == Yes && slices.ContainsFunc(l.Trials, func(x Trial) bool { return x.Grant == CodeGrant && x.Works == Yes }) {
+		l.set("pkce-optional", No, "observed: no client gets a token without a challenge")
+	}
+	nonce := func(capability string, origins []string) {
+		switch {
+		case l.Has("dpop") == No:
+			l.set(capability, No, "DPoP is not in use")
+		case slices.ContainsFunc(origins, func(o string) bool { return l.challenged[o] }):
+			l.set(capability, Yes, "observed: a proof without nonce was answered with use_dpop_nonce")
+		case l.Has("dpop") == Yes:
+			l.set(capability, No, "observed: a proof without nonce was accepted")
+		}
+	}
+	nonce("nonce-as", []string{originOf(t.Metadata.String("token_endpoint")), originOf(t.Metadata.Endpoint("token_endpoint", &Certificate{}))})
+	var resources []string
+	for i := range t.Target.Clients {
+		for _, r := range t.ResourcesFor(&t.Target.Clients[i], CodeGrant) {
+			resources = append(resources, originOf(r.URL))
+		}
+	}
+	nonce("nonce-rs", resources)
+}

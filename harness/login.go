@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+)
+
+// loginDriver plays the browser from an authorization URL to the redirect back to the client.
+type loginDriver interface {
+	authorize(tr *Trace, b *browserSession, address string, c *Client, user *User, changed []string) (*FrontChannel, error)
+}
+
+// browserSession is a user's browser: its cookies. It is used for one authorization at a time.
+type browserSession struct {
+	mu      sync.Mutex
+	cookies *cookiejar.Jar
+}
+
+func newBrowserSession() *browserSession {
+	jar, _ := cookiejar.New(nil) // cannot fail without options
+	return &browserSession{cookies: jar}
+}
+
+// ErrLogin is what a login driver could not do; it never counts against the target.
+var ErrLogin = errors.New("login")
+
+func (tr *Trace) login(address string, c *Client, user *User, changed []string) (*FrontChannel, error) {
+	session := tr.sessions.of(user)
+	session.mu.Lock()
+	defer session.mu.Unlock()
+	var driver loginDriver
+	switch tr.Target.Login.Driver {
+	case "", "form":
+		driver = formDriver{fields: tr.Target.Login.Fields}
+	case "exec":
+		driver = execDriver{tr.Target.Login.Command}
+	default:
+		return nil, fmt.Errorf("%w driver %q is not available in this version; use form or exec", ErrLogin, tr.Target.Login.Driver)
+	}
+	return driver.authorize(tr, session, address, c, user, changed)
+}
+
+// belongs reports whether a redirect goes back to the client: such an address is read, never requested. An address that
+// shares origin and path with a registered one counts as well, so that a mutated query cannot make popcheck call the client.
+func belongs(c *Client, target *url.URL) bool {
+	for _, raw := range c.RedirectURIs {
+		u, err := url.Parse(raw)
+		if err == nil && strings.EqualFold(u.Scheme, target.Scheme) && strings.EqualFold(u.Host, target.Host) && u.Path == target.Path {
+			return true
+		}
+	}
+	return false
+}
+
+func responseParameters(u *url.URL) url.Values {
+	params := u.Query()
+	if fragment, err := url.ParseQuery(u.EscapedFragment()); err == nil && u.Fragment != "" {
+		for name, values := range fragment {
+			params[name] = append(params[name], values...)
+		}
+	}
+	return params
+}
+
+// execDriver leaves the login to a program of the user: it gets the authorization URL as its last argument and the user in
+// POPCHECK_USERNAME and POPCHECK_PASSWORD, and prints the final redirect URI on its first line.
+type execDriver struct{ command []string }
+
+func (d execDriver) authorize(tr *Trace, _ *browserSession, address string, c *Client, user *User, changed []string) (*FrontChannel, error) {
+	target, failure := tr.admit(tr.ctx, address)
+	if failure != nil {
+		return nil, fmt.Errorf("%w: %s", ErrLogin, failure.Error())
+	}
+	ctx, cancel := context.WithTimeout(tr.ctx, 6*tr.Target.Limits.Timeout)
+	defer cancel()
+	program := exec.CommandContext(ctx, d.command[0], append(d.command[1:], address)...)
+	program.Dir = tr.Target.Dir
+	program.Env = append(os.Environ(), "POPCHECK_USERNAME="+user.Username, "POPCHECK_PASSWORD="+user.Password)
+	var complaints strings.Builder
+	program.Stderr = &limitedWriter{&complaints, 4 << 10}
+	out, err := program.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w: %s", ErrLogin, d.command[0], err, strings.TrimSpace(complaints.String()))
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	back, err := url.Parse(strings.TrimSpace(line))
+	if err != nil || back.Scheme == "" {
+		return nil, fmt.Errorf("%w: %s printed no redirect URI", ErrLogin, d.command[0])
+	}
+	if !belongs(c, back) {
+		return nil, fmt.Errorf("%w: %s printed an address that is none of the client's redirect_uris: %s://%s%s", ErrLogin, d.command[0], back.Scheme, back.Host, back.Path)
+	}
+	answer := &Answer{Status: http.StatusFound, Header: http.Header{"Location": {back.String()}}, URL: target}
+	tr.registerInvented(answer)
+	r := &Request{Step: "authorization request, by " + d.command[0], Method: "GET", URL: address, Changed: changed}
+	tr.record(r, answer, tr.started)
+	return &FrontChannel{Redirect: back.String(), Params: responseParameters(back), Hops: []Hop{{"authorization request", answer}}}, nil
+}
+
+type limitedWriter struct {
+	to   *strings.Builder
+	left int
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	keep := min(len(p), w.left)
+	w.to.Write(p[:keep])
+	w.left -= keep
+	return len(p), nil
+}

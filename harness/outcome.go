@@ -1,0 +1,295 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// State is what came out of a call: the thing asked for, a refusal, or nothing that can be learned from.
+type State int
+
+// The states of an outcome.
+const (
+	Unknown State = iota // time-out, rate limit, no connection: no decision of the target was seen
+	Granted
+	Refused
+)
+
+// Where is the place in which a refusal was said.
+type Where string
+
+// The places of a refusal.
+const (
+	InBody            Where = "body"             // the JSON body of a token, PAR, introspection or revocation answer
+	InRedirect        Where = "redirect"         // the error parameter of an authorization response
+	InWWWAuthenticate Where = "www-authenticate" // the challenge of a resource
+	OnPage            Where = "page"             // an error page
+	InTLS             Where = "tls"              // the handshake or the connection on which a certificate was asked for
+	Nowhere           Where = "dropped"          // the connection just ended
+)
+
+// Outcome is what one call came to. The oracle of every attack is State, which rests on what came out
+// (a code, a token that opened something, the resource), never on the text of an error.
+type Outcome struct {
+	State  State
+	At     string // "the token endpoint", "accounts"
+	Got    string // what came out
+	Why    string // for Unknown: what happened instead
+	Status int
+	Error  string // OAuth error code
+	Where  Where
+	Answer *Answer
+	Token  *Token
+	Code   *Authorization
+}
+
+// String says the outcome in a sentence fragment, for reasons: "HTTP 400 invalid_grant at the token endpoint".
+func (o Outcome) String() string {
+	switch o.State {
+	case Granted:
+		return o.Got + " came out of " + o.At
+	case Unknown:
+		return o.Why
+	}
+	said := fmt.Sprintf("HTTP %d", o.Status)
+	switch o.Where {
+	case InTLS:
+		said = "the TLS connection was ended"
+	case Nowhere:
+		said = "the connection was dropped without an answer"
+	}
+	if o.Error != "" {
+		said += " " + o.Error
+	}
+	return said + " at " + o.At
+}
+
+// Refusal is the form in which a clause wants an attack to be refused.
+type Refusal struct {
+	Status []int
+	Errors []string
+	Where  []Where
+	// Scheme is the challenge that WWW-Authenticate should name ("DPoP"); "" accepts any.
+	Scheme string
+}
+
+// String says the wanted form: "HTTP 400 with invalid_grant in the body".
+func (r Refusal) String() string {
+	var status []string
+	for _, s := range r.Status {
+		status = append(status, fmt.Sprint(s))
+	}
+	var parts []string
+	if len(status) > 0 {
+		parts = append(parts, "HTTP "+strings.Join(status, " or "))
+	}
+	if len(r.Errors) > 0 {
+		parts = append(parts, strings.Join(r.Errors, " or "))
+	}
+	if len(r.Where) > 0 {
+		var where []string
+		for _, w := range r.Where {
+			where = append(where, map[Where]string{InBody: "in the body", InRedirect: "in the redirect", InWWWAuthenticate: "in WWW-Authenticate",
+				OnPage: "on a page", InTLS: "or by ending the TLS connection", Nowhere: ""}[w])
+		}
+		parts = append(parts, strings.Join(where, ", "))
+	}
+	return strings.Join(parts, " ")
+}
+
+// Misfit says how a refusal differs from the form that the clause asks for, or "".
+func (r Refusal) Misfit(o Outcome) string {
+	if o.State != Refused {
+		return ""
+	}
+	if o.Where == InTLS && slices.Contains(r.Where, InTLS) {
+		return ""
+	}
+	var wrong []string
+	if len(r.Where) > 0 && !slices.Contains(r.Where, o.Where) {
+		wrong = append(wrong, "it was said "+map[Where]string{InBody: "in a body", InRedirect: "in a redirect", InWWWAuthenticate: "in WWW-Authenticate",
+			OnPage: "on a page", InTLS: "by ending the TLS connection", Nowhere: "by dropping the connection"}[o.Where])
+	} else if len(r.Errors) > 0 && !slices.Contains(r.Errors, o.Error) {
+		if o.Error == "" {
+			wrong = append(wrong, "no error code was given")
+		} else {
+			wrong = append(wrong, "the error code was "+o.Error)
+		}
+	}
+	if o.Where != InTLS && o.Where != Nowhere && len(r.Status) > 0 && !slices.Contains(r.Status, o.Status) {
+		wrong = append(wrong, fmt.Sprintf("the status was %d", o.Status))
+	}
+	if r.Scheme != "" && o.Where == InWWWAuthenticate && o.Answer != nil && !challenges(o.Answer, r.Scheme) {
+		wrong = append(wrong, "no "+r.Scheme+" challenge was given")
+	}
+	if len(wrong) == 0 {
+		return ""
+	}
+	return strings.Join(wrong, " and ") + "; the clause asks for " + r.String()
+}
+
+// settle turns an answer that is no success into a refusal, or into nothing learned.
+func settle(a *Answer, at string) Outcome {
+	o := Outcome{At: at, Answer: a, Status: a.Status}
+	if f := a.Failure; f != nil {
+		switch f.Kind {
+		case RefusedCertificate:
+			o.State, o.Where = Refused, InTLS
+		case Dropped:
+			o.State, o.Where = Refused, Nowhere
+		default:
+			o.Why = fmt.Sprintf("nothing came back from %s: %s", at, f.Error())
+		}
+		return o
+	}
+	if a.Status == http.StatusTooManyRequests {
+		o.Why = fmt.Sprintf("%s answered HTTP 429: too many requests; lower limits.requests_per_second", at)
+		return o
+	}
+	o.State = Refused
+	o.Error, o.Where = errorOf(a)
+	return o
+}
+
+var challengeError = regexp.MustCompile(`(?i)\berror\s*=\s*"?([a-z0-9_.:-]+)"?`)
+
+// errorOf finds the OAuth error code of an answer: in WWW-Authenticate at a resource, else in the JSON body.
+func errorOf(a *Answer) (string, Where) {
+	var body struct {
+		Error any `json:"error"`
+	}
+	json.Unmarshal(a.Body, &body)
+	inBody, _ := body.Error.(string)
+	for _, challenge := range a.Header.Values("WWW-Authenticate") {
+		if m := challengeError.FindStringSubmatch(challenge); m != nil && inBody == "" {
+			return m[1], InWWWAuthenticate
+		}
+	}
+	if inBody != "" {
+		return inBody, InBody
+	}
+	if len(a.Header.Values("WWW-Authenticate")) > 0 {
+		return "", InWWWAuthenticate
+	}
+	return "", OnPage
+}
+
+// resourceErrorOf prefers the challenge: at a resource that is where RFC 6750 §3 and RFC 9449 §7.1 put the code.
+func resourceErrorOf(a *Answer) (string, Where) {
+	challenges := a.Header.Values("WWW-Authenticate")
+	for _, challenge := range challenges {
+		if m := challengeError.FindStringSubmatch(challenge); m != nil {
+			return m[1], InWWWAuthenticate
+		}
+	}
+	if len(challenges) > 0 {
+		return "", InWWWAuthenticate
+	}
+	return errorOf(a)
+}
+
+// challenges reports whether WWW-Authenticate names the scheme, alone, in a line of its own or in a list.
+func challenges(a *Answer, scheme string) bool {
+	for _, line := range a.Header.Values("WWW-Authenticate") {
+		for _, part := range strings.Split(line, ",") {
+			word, _, _ := strings.Cut(strings.TrimSpace(part), " ")
+			if strings.EqualFold(word, scheme) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Challenges reports whether the answer of an outcome names an authentication scheme in WWW-Authenticate.
+func (o Outcome) Challenges(scheme string) bool {
+	return o.Answer != nil && challenges(o.Answer, scheme)
+}
+
+// ChallengeParameter returns a parameter of the WWW-Authenticate challenge, "" when it is not there.
+func (o Outcome) ChallengeParameter(name string) string {
+	if o.Answer == nil {
+		return ""
+	}
+	find := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(name) + `\s*=\s*(?:"([^"]*)"|([^\s,]+))`)
+	for _, line := range o.Answer.Header.Values("WWW-Authenticate") {
+		if m := find.FindStringSubmatch(line); m != nil {
+			return m[1] + m[2]
+		}
+	}
+	return ""
+}
+
+// Param is one parameter of a form or query; order and repetition count.
+type Param struct{ Name, Value string }
+
+// Params is a form or query.
+type Params []Param
+
+// Set replaces the first parameter of that name, or appends one.
+func (p *Params) Set(name, value string) {
+	for i := range *p {
+		if (*p)[i].Name == name {
+			(*p)[i].Value = value
+			return
+		}
+	}
+	p.Add(name, value)
+}
+
+// Add appends a parameter, also one that is there already.
+func (p *Params) Add(name, value string) { *p = append(*p, Param{name, value}) }
+
+// Drop removes every parameter of that name.
+func (p *Params) Drop(name string) {
+	*p = slices.DeleteFunc(*p, func(x Param) bool { return x.Name == name })
+}
+
+// Get returns the first value of that name.
+func (p Params) Get(name string) string {
+	for _, x := range p {
+		if x.Name == name {
+			return x.Value
+		}
+	}
+	return ""
+}
+
+// Encode spells the parameters as application/x-www-form-urlencoded, in order.
+func (p Params) Encode() string {
+	var parts []string
+	for _, x := range p {
+		parts = append(parts, url.QueryEscape(x.Name)+"="+url.QueryEscape(x.Value))
+	}
+	return strings.Join(parts, "&")
+}
+
+// differences names the parameters in which sent differs from honest.
+func (p Params) differences(sent Params) []string {
+	var out []string
+	note := func(name string) {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	values := func(in Params, name string) string {
+		var all []string
+		for _, x := range in {
+			if x.Name == name {
+				all = append(all, x.Value)
+			}
+		}
+		return strings.Join(all, "\x00") + fmt.Sprint(len(all))
+	}
+	for _, x := range append(slices.Clone(p), sent...) {
+		if values(p, x.Name) != values(sent, x.Name) {
+			note(x.Name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,272 @@
+package harness
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Proof is a DPoP proof before it is spelt (RFC 9449 §4.2). It is assembled by hand, honest ones too, so that
+// control and attack differ in nothing but the change. A nil function means the honest way.
+type Proof struct {
+	Header, Claims Object
+	Key            *Key                                 // signs; the jwk of the header is its public part
+	Sign           func(input string) ([]byte, error)   // instead of Key
+	Spell          func(input, signature string) string // instead of input + "." + signature
+	Fields         func(compact string) []Field         // instead of one DPoP header field
+	Facts          ProofFacts                           // what a change may draw on
+	verbatim       string                               // a captured proof, sent as it is
+	altered        []string                             // changes outside the members, for the record
+}
+
+// ProofFacts is what an attacker has at hand when a proof is changed.
+type ProofFacts struct {
+	Tester    *Tester
+	Method    string
+	URL       string
+	Elsewhere string // another endpoint of the target that also takes proofs
+	Token     string // the access token of the request; "" at the AS
+	Attacker  *Key
+	// Another makes one more honest proof for the same request.
+	Another func() string
+}
+
+// ProofChange is the one defect of an attack.
+type ProofChange func(*Proof)
+
+// Altered records a change that is not one of a member: "signature", "form".
+func (p *Proof) Altered(what string) { p.altered = append(p.altered, what) }
+
+// Verbatim sends a captured proof, byte for byte; it is never rebuilt, also not for a nonce.
+func (p *Proof) Verbatim(compact string) {
+	p.verbatim = compact
+	p.Altered("the whole proof, replayed")
+}
+
+func (p *Proof) clone() *Proof {
+	c := *p
+	c.Header, c.Claims = p.Header.clone(), p.Claims.clone()
+	return &c
+}
+
+// compact spells the proof.
+func (p *Proof) compact() (string, error) {
+	if p.verbatim != "" {
+		return p.verbatim, nil
+	}
+	h, err := encodeSegment(p.Header)
+	if err != nil {
+		return "", err
+	}
+	c, err := encodeSegment(p.Claims)
+	if err != nil {
+		return "", err
+	}
+	input, sign := h+"."+c, p.Sign
+	if sign == nil {
+		sign = p.Key.Sign
+	}
+	raw, err := sign(input)
+	if err != nil {
+		return "", err
+	}
+	signature := base64.RawURLEncoding.EncodeToString(raw)
+	if p.Spell != nil {
+		return p.Spell(input, signature), nil
+	}
+	return input + "." + signature, nil
+}
+
+// honestProof is a proof as RFC 9449 §4.2 wants it.
+func (tr *Trace) honestProof(key *Key, method, target, token, nonce string) *Proof {
+	p := &Proof{
+		Key:    key,
+		Header: Object{{"typ", "dpop+jwt"}, {"alg", key.Alg}, {"jwk", key.PublicJWK()}},
+		Claims: Object{{"jti", Random(16)}, {"htm", method}, {"htu", withoutQuery(target)}, {"iat", time.Now().Unix()}},
+	}
+	if token != "" {
+		p.Claims.Set("ath", AccessTokenHash(token))
+	}
+	if nonce != "" {
+		p.Claims.Set("nonce", nonce)
+	}
+	return p
+}
+
+// AccessTokenHash is the ath of a token: base64url of the SHA-256 of its ASCII (RFC 9449 §4.2).
+func AccessTokenHash(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func withoutQuery(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	u.RawQuery, u.Fragment, u.RawFragment = "", "", ""
+	return u.String()
+}
+
+// proofTries is how often a request with a proof is built: once more after a nonce challenge (RFC 9449 §8).
+const proofTries = 2
+
+// proven sends a request with a proof. build gets the proof's header fields and makes the whole request anew for each try,
+// so that an assertion in it is fresh too. A challenge for a nonce is answered with the same changed proof, unless the
+// nonce or the very bytes are the attack; a second challenge stays as it is, and is judged inconclusive.
+func (tr *Trace) proven(key *Key, method, target, token string, change ProofChange, build func([]Field) (*Request, error)) (*Answer, error) {
+	if key == nil {
+		r, err := build(nil)
+		if err != nil {
+			return nil, err
+		}
+		return tr.Do(*r), nil
+	}
+	server := originOf(target)
+	for try := 1; ; try++ {
+		nonce := tr.nonces.get(server)
+		honest := tr.honestProof(key, method, target, token, nonce)
+		sent := honest.clone()
+		sent.Facts = tr.proofFacts(key, method, target, token)
+		if change != nil {
+			change(sent)
+		}
+		compact, err := sent.compact()
+		if err != nil {
+			return nil, err
+		}
+		fields := []Field{{"DPoP", compact}}
+		if sent.Fields != nil {
+			fields = sent.Fields(compact)
+		}
+		tr.registerProofs(fields)
+		r, err := build(fields)
+		if err != nil {
+			return nil, err
+		}
+		header, claims := compareMembers(honest.Header, sent.Header), compareMembers(honest.Claims, sent.Claims)
+		if sent.verbatim == "" && len(fields) > 0 {
+			r.Decoded = append(r.Decoded, Decoded{Name: "DPoP proof", Header: header, Claims: claims})
+		} else if header, claims, err := DecodeJWT(sent.verbatim); err == nil {
+			r.Decoded = append(r.Decoded, Decoded{Name: "DPoP proof (captured)", Header: header, Claims: claims})
+		}
+		r.Changed = append(r.Changed, sent.changes(header, claims)...)
+		answer := tr.Do(*r)
+		tr.nonces.keep(server, answer)
+		// Some servers say invalid_dpop_proof next to DPoP-Nonce; an honest proof without a nonce takes that as a challenge as well.
+		challenged := nonceChallenge(answer) || nonce == "" && answer.OK() && answer.Status >= 400 && answer.Header.Get("DPoP-Nonce") != ""
+		touched := slices.Contains(r.Changed, "DPoP nonce") || sent.verbatim != ""
+		if nonceChallenge(answer) && nonce == "" && tr.Learned != nil && change == nil {
+			tr.Learned.challenge(server)
+		}
+		if touched || !challenged {
+			return answer, nil
+		}
+		if try == proofTries {
+			if nonceChallenge(answer) {
+				answer.Failure = &Failure{NonceLoop, "a nonce was asked for again although the proof carried the one just given"}
+			}
+			return answer, nil
+		}
+	}
+}
+
+func (tr *Trace) proofFacts(key *Key, method, target, token string) ProofFacts {
+	elsewhere := tr.Metadata.String("token_endpoint")
+	if strings.EqualFold(originOf(target)+pathOf(target), originOf(elsewhere)+pathOf(elsewhere)) || elsewhere == "" {
+		elsewhere = tr.Metadata.String("userinfo_endpoint")
+		if len(tr.Target.Resources) > 0 {
+			elsewhere = tr.Target.Resources[0].URL
+		}
+	}
+	return ProofFacts{
+		Tester: tr.Tester, Method: method, URL: target, Elsewhere: elsewhere, Token: token, Attacker: tr.ProofKey("attacker"),
+		Another: func() string {
+			p := tr.honestProof(key, method, target, token, tr.nonces.get(originOf(target)))
+			compact, err := p.compact()
+			if err != nil {
+				return ""
+			}
+			tr.Redactor.Register("proof", compact)
+			return compact
+		},
+	}
+}
+
+func (tr *Trace) registerProofs(fields []Field) {
+	for _, f := range fields {
+		if strings.EqualFold(f.Name, "DPoP") {
+			for _, one := range strings.Split(f.Value, ",") {
+				tr.Redactor.Register("proof", strings.TrimSpace(one))
+			}
+		}
+	}
+}
+
+// changes names what an attack altered in its proof, in the words of evidence: "DPoP htu".
+func (p *Proof) changes(header, claims []Member) []string {
+	var out []string
+	if p.verbatim == "" {
+		for _, m := range append(slices.Clone(header), claims...) {
+			if m.Change != "" {
+				out = append(out, "DPoP "+m.Name)
+			}
+		}
+	}
+	for _, a := range p.altered {
+		out = append(out, "DPoP "+a)
+	}
+	return out
+}
+
+// nonceChallenge reports whether an answer asks for a nonce (RFC 9449 §8 at the AS, §9 at the RS).
+func nonceChallenge(a *Answer) bool {
+	if !a.OK() || a.Status < 400 {
+		return false
+	}
+	inBody, _ := errorOf(a)
+	inChallenge, _ := resourceErrorOf(a)
+	return inBody == "use_dpop_nonce" || inChallenge == "use_dpop_nonce"
+}
+
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host)
+}
+
+func pathOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	return u.EscapedPath()
+}
+
+// formMethod is the method of a request that carries a form.
+const formMethod = http.MethodPost
+
+// Resign makes the proof with a new key of another algorithm; bits counts for RSA.
+func (p *Proof) Resign(alg string, bits int) {
+	key, err := p.Facts.Tester.MakeKey(alg+" key", alg, bits)
+	if err != nil {
+		return
+	}
+	p.Key = key
+	p.Header.Set("alg", alg)
+	p.Header.Set("jwk", key.PublicJWK())
+}
+
+// HMAC256 is the MAC of HS256.
+func HMAC256(key []byte, input string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(input))
+	return mac.Sum(nil)
+}

@@ -1,0 +1,242 @@
+package harness
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// restLimit is the number of consecutive 429 and 5xx answers after which popcheck stops sending: an
+// attack may cause one, and the honest call after it ends the row; ten in a row are a target in trouble.
+const restLimit = 10
+
+// Tester is one run against one target: what is shared by all its checks.
+type Tester struct {
+	Target   *Target
+	Redactor *Redactor
+	Version  string
+	RunID    string
+	Metadata *Metadata
+	Learned  *Learned
+
+	roots    *x509.CertPool
+	limiter  *rate.Limiter
+	sessions *sessions
+	nonces   nonces
+	keys     *keyRing
+
+	mu      sync.Mutex
+	idle    map[string][]*connection
+	trouble int    // consecutive 429 and 5xx answers
+	stopped string // why nothing more is sent; "" while sending
+	sent    int
+}
+
+// NewTester prepares a run. It sends nothing. Every secret of the target file is known to the redactor from here on.
+func NewTester(target *Target, version string) (*Tester, error) {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if len(target.TLS.CA) > 0 && !roots.AppendCertsFromPEM(target.TLS.CA) {
+		return nil, fmt.Errorf("%s: tls.ca: holds no certificate", target.Path)
+	}
+	id := make([]byte, 4)
+	rand.Read(id)
+	t := &Tester{
+		Target: target, Redactor: NewRedactor(), Version: version, RunID: hex.EncodeToString(id),
+		roots: roots, limiter: rate.NewLimiter(rate.Inf, 1), idle: map[string][]*connection{}, nonces: nonces{latest: map[string]string{}},
+	}
+	if rps := target.Limits.RequestsPerSecond; rps > 0 {
+		t.limiter = rate.NewLimiter(rate.Limit(rps), max(1, int(rps/4)))
+	}
+	for _, s := range target.Secrets() {
+		t.Redactor.Register(s.Kind, s.Value)
+	}
+	if t.keys, err = newKeyRing(target, t.Redactor); err != nil {
+		return nil, err
+	}
+	t.sessions = newSessions(target)
+	return t, nil
+}
+
+// Close ends the kept connections.
+func (t *Tester) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, conns := range t.idle {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	t.idle = map[string][]*connection{}
+}
+
+// Stop ends all sending; why is shown in every result that is not reached.
+func (t *Tester) Stop(why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped == "" {
+		t.stopped = why
+	}
+}
+
+// Stopped says why nothing more is sent, or "".
+func (t *Tester) Stopped() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stopped
+}
+
+// Sent is the number of requests that went out.
+func (t *Tester) Sent() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent
+}
+
+// pacing tells a kept connection, for honest calls, from a fresh one that cannot be re-tried, for attacks.
+type pacing int
+
+const (
+	kept pacing = iota
+	fresh
+)
+
+// exchange sends one request. A kept connection that turns out dead before anything of an answer came is
+// replaced once, and only for honest calls: an attack that is sent twice is another attack.
+func (t *Tester) exchange(ctx context.Context, r *Request, check string, p pacing) (*Answer, *connection) {
+	target, failure := t.admit(ctx, r.URL)
+	if failure != nil {
+		return &Answer{Failure: failure, URL: target}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Target.Limits.Timeout)
+	defer cancel()
+	key := target.Scheme + "://" + target.Host
+	if r.As != nil {
+		key += " " + r.As.Name + " " + r.As.Thumbprint()
+	}
+	c := t.takeIdle(key, p)
+	if c == nil {
+		if c, failure = t.dial(ctx, target, r.As); failure != nil {
+			return &Answer{Failure: failure, URL: target}, c
+		}
+	}
+	userAgent := fmt.Sprintf("popcheck/%s (%s; run %s)", t.Version, check, t.RunID)
+	release := context.AfterFunc(ctx, func() { c.Close() })
+	answer, reusable := c.roundTrip(r, target, userAgent, t.Target.Limits)
+	if !release() && answer.Failure != nil && ctx.Err() != nil {
+		answer.Failure = connectFailure(ctx.Err())
+	}
+	t.note(answer)
+	if reusable && p == kept {
+		t.mu.Lock()
+		t.idle[key] = append(t.idle[key], c)
+		t.mu.Unlock()
+	} else {
+		c.Close()
+	}
+	return answer, c
+}
+
+// admit lets a request out only to a host that the target file names (whatever metadata or redirects say), while
+// the run is not stopped, and at the declared rate.
+func (t *Tester) admit(ctx context.Context, raw string) (*url.URL, *Failure) {
+	target, err := url.Parse(raw)
+	if err != nil || target.Host == "" || (target.Scheme != "https" && target.Scheme != "http") {
+		return &url.URL{}, &Failure{NotNamed, fmt.Sprintf("%q is not an http(s) URL", raw)}
+	}
+	if !t.Target.HostAllowed(target.Host) {
+		return target, &Failure{NotNamed, fmt.Sprintf("the target file does not name %s; if it is yours to test, add it to hosts", target.Host)}
+	}
+	if target.Scheme == "http" && !t.loopback(target.Hostname()) {
+		return target, &Failure{NotNamed, fmt.Sprintf("%s is not https; popcheck sends no secrets in the clear", target.Host)}
+	}
+	if why := t.Stopped(); why != "" {
+		return target, &Failure{Stopped, why}
+	}
+	if err := t.limiter.Wait(ctx); err != nil {
+		return target, &Failure{Stopped, "interrupted"}
+	}
+	t.mu.Lock()
+	t.sent++
+	t.mu.Unlock()
+	return target, nil
+}
+
+func (t *Tester) loopback(host string) bool {
+	if fixed, ok := t.Target.Request.Resolve[host]; ok {
+		if h, _, err := net.SplitHostPort(fixed); err == nil {
+			fixed = h
+		}
+		return Loopback(fixed)
+	}
+	return Loopback(host)
+}
+
+func (t *Tester) takeIdle(key string, p pacing) *connection {
+	if p == fresh {
+		return nil
+	}
+	for {
+		t.mu.Lock()
+		conns := t.idle[key]
+		if len(conns) == 0 {
+			t.mu.Unlock()
+			return nil
+		}
+		c := conns[len(conns)-1]
+		t.idle[key] = conns[:len(conns)-1]
+		t.mu.Unlock()
+		if c.alive() {
+			c.facts.FreshConnection = false
+			return c
+		}
+		c.Close()
+	}
+}
+
+// note watches for a target that asks for rest (429) or breaks (5xx) again and again.
+func (t *Tester) note(a *Answer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a.OK() && a.Status != http.StatusTooManyRequests && a.Status < 500 {
+		t.trouble = 0
+		return
+	}
+	if !a.OK() {
+		return
+	}
+	if t.trouble++; t.trouble >= restLimit && t.stopped == "" {
+		t.stopped = fmt.Sprintf("%d answers in a row were 429 or 5xx (the last one %d): popcheck stopped sending", restLimit, a.Status)
+	}
+}
+
+// nonces are the latest DPoP nonces by server; those of AS and RS are separate (RFC 9449 §8, §9).
+type nonces struct {
+	mu     sync.Mutex
+	latest map[string]string
+}
+
+func (n *nonces) get(server string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.latest[server]
+}
+
+func (n *nonces) keep(server string, answer *Answer) {
+	if !answer.OK() || answer.Header.Get("DPoP-Nonce") == "" {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.latest[server] = answer.Header.Get("DPoP-Nonce")
+}

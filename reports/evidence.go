@@ -59,7 +59,7 @@ type call struct {
 	Changed    []string
 	Timing     string
 	Sent, Came message
-	TLS        []fact
+	TLS        []header
 }
 
 // message is a request or a response without its first line.
@@ -152,27 +152,27 @@ func weight(x harness.Exchange, space room) int {
 func panes(exchanges []harness.Exchange, space room) []pane {
 	var out []pane
 	opened := opens(exchanges)
-	attacked := false
 	for i, x := range exchanges {
-		attack := x.Role == harness.AttackExchange
 		if i == 0 || x.Role != exchanges[i-1].Role {
-			out = append(out, pane{Title: paneTitle(attack, attacked), Attack: attack})
+			out = append(out, paneAfter(out, x.Role))
 		}
-		attacked = attacked || attack
+		c := callOf(x, space)
+		c.Number, c.Open = i+1, opened[i]
 		last := &out[len(out)-1]
-		last.Calls = append(last.Calls, callOf(x, i, opened[i], space))
+		last.Calls = append(last.Calls, c)
 	}
 	return out
 }
 
-func paneTitle(attack, after bool) string {
+// paneAfter begins the pane that follows the earlier ones.
+func paneAfter(earlier []pane, role harness.ExchangeRole) pane {
 	switch {
-	case attack:
-		return "Attack"
-	case after:
-		return "Control after"
+	case role == harness.AttackExchange:
+		return pane{Title: "Attack", Attack: true}
+	case len(earlier) == 0:
+		return pane{Title: "Control before"}
 	}
-	return "Control before"
+	return pane{Title: "Control after"}
 }
 
 // opens says which exchanges stand open: those that were changed, the same step of the controls
@@ -191,13 +191,13 @@ func opens(exchanges []harness.Exchange) []bool {
 	return out
 }
 
-func callOf(x harness.Exchange, i int, open bool, space room) call {
+func callOf(x harness.Exchange, space room) call {
 	changed := changedNames(x.Request.Changed)
 	c := call{
-		Number: i + 1, Step: short(x.Step), Method: short(x.Request.Method), Answer: answer(x.Response), Open: open,
+		Step: short(x.Step), Method: short(x.Request.Method), Answer: answer(x.Response),
 		Address: address(brief(x.Request.URL, space.value), changed),
 		Timing:  fmt.Sprintf("%d ms, begun at %d ms", x.TookMS, x.OffsetMS),
-		Sent:    sent(x.Request, changed, space), Came: came(x.Response, space), TLS: tlsFacts(x.TLS),
+		Sent:    sent(x.Request, changed, space), Came: came(x.Response, space), TLS: tlsFacts(x.TLS, changed),
 	}
 	for _, name := range x.Request.Changed[:min(len(x.Request.Changed), space.fields)] {
 		c.Changed = append(c.Changed, short(name))
@@ -326,14 +326,14 @@ func members(list []harness.Member, space room) []member {
 	return out
 }
 
-func tlsFacts(t *harness.ExchangeTLS) []fact {
+// tlsFacts tells the handshake. An attack may differ from its control in the certificate alone.
+func tlsFacts(t *harness.ExchangeTLS, changed map[string]bool) []header {
 	if t == nil {
 		return nil
 	}
-	facts := []fact{{"Version", orNone(short(t.Version), "not known")}}
-	facts = append(facts, fact{"Certificate", certificate(t)})
+	facts := []header{{Name: "Version", Value: orNone(short(t.Version), "not known")}, {Name: "Certificate", Value: certificate(t), Changed: changed["certificate"]}}
 	if t.Thumbprint != "" {
-		facts = append(facts, fact{"Thumbprint", short(t.Thumbprint)})
+		facts = append(facts, header{Name: "Thumbprint", Value: short(t.Thumbprint), Changed: changed["certificate"]})
 	}
 	connection := "kept from an earlier exchange"
 	if t.FreshConnection {
@@ -342,7 +342,7 @@ func tlsFacts(t *harness.ExchangeTLS) []fact {
 	if t.Resumed {
 		connection += ", session resumed"
 	}
-	return append(facts, fact{"Connection", connection})
+	return append(facts, header{Name: "Connection", Value: connection})
 }
 
 func certificate(t *harness.ExchangeTLS) string {

@@ -91,6 +91,7 @@ type card struct {
 	Verdict, Mark string
 	ID, Title     string
 	Severity      string
+	Averted       string // the severity that a fail would have had
 	Level         string
 	Threat        string
 	Clause        link
@@ -335,6 +336,10 @@ func (b *builder) card(r harness.Result) card {
 	c := card{
 		Verdict: string(v), Mark: mark(v), ID: short(r.ID), Title: short(r.Title), Severity: string(r.Severity), Level: string(r.Level), Threat: r.Threat.Title(),
 		Clause: clauseLink(r.Clause), Why: short(r.Why), Fix: short(r.Fix),
+	}
+	if v == harness.Warn {
+		// The consequence and the mending are those of an attack that worked; this one was refused.
+		c.Severity, c.Averted, c.Why, c.Fix = "", c.Severity, "", ""
 	}
 	if r.Source.File != "" {
 		c.Source = fmt.Sprintf("%s:%d", short(r.Source.File), r.Source.Line)

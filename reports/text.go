@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -67,11 +68,14 @@ func visible(s string) string {
 	if plain(s) {
 		return s
 	}
-	s = strings.ReplaceAll(s, "\r\n", "\n")
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/8)
-	for _, r := range s {
-		b.WriteString(visibleRune(r))
+	for _, r := range strings.ReplaceAll(s, "\r\n", "\n") {
+		if ' ' <= r && r < 0x7F || r == '\n' || r == '\t' {
+			b.WriteByte(byte(r))
+		} else {
+			b.WriteString(visibleRune(r))
+		}
 	}
 	return b.String()
 }
@@ -86,21 +90,23 @@ func plain(s string) bool {
 	return true
 }
 
+// visibleRune spells out what cannot be shown as it is. Line ends and tabs do not come here.
 func visibleRune(r rune) string {
 	switch {
-	case r == '\n', r == '\t':
-		return string(r)
 	case r < ' ':
 		return string('␀' + r) // the control pictures of Unicode stand in the order of ASCII
 	case r == 0x7F:
 		return "␡"
 	case r&0xFFFE == 0xFFFE, r >= 0xFDD0 && r <= 0xFDEF:
 		return "\uFFFD" // no characters at all
-	case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co), r == 0x3164, r == 0xFFA0, r == 0x115F, r == 0x1160:
+	case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co), slices.Contains(fillers(), r):
 		return fmt.Sprintf("⟨U+%04X⟩", r) // direction marks, joiners, fillers: seen by no one, acted upon by displays
 	}
 	return string(r)
 }
+
+// fillers are letters that look like nothing.
+func fillers() []rune { return []rune{0x115F, 0x1160, 0x3164, 0xFFA0} }
 
 // line makes text fit for a place that has one line: a name, a table cell.
 func line(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -131,10 +137,10 @@ func size(n int) string {
 	switch {
 	case n < 1<<10:
 		return count(n, "byte", "bytes")
-	case n < 10<<20:
-		return fmt.Sprintf("%d KiB", n>>10)
+	case n < 1<<20:
+		return fmt.Sprintf("%.0f KiB", float64(n)/(1<<10))
 	}
-	return fmt.Sprintf("%d MiB", n>>20)
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
 // count names a number of things.

@@ -130,7 +130,11 @@ func evidenceSummary(r harness.Result) string {
 			attacks++
 		}
 	}
-	return fmt.Sprintf("Evidence: %s, %d in the attack", count(len(r.Exchanges), "exchange", "exchanges"), attacks)
+	all := "Evidence: " + count(len(r.Exchanges), "exchange", "exchanges")
+	if attacks == 0 {
+		return all
+	}
+	return fmt.Sprintf("%s, %d in the attack", all, attacks)
 }
 
 // weight estimates the bytes that the exchange takes in the page.
@@ -160,6 +164,9 @@ func panes(exchanges []harness.Exchange, space room) []pane {
 		c.Number, c.Open = i+1, opened[i]
 		last := &out[len(out)-1]
 		last.Calls = append(last.Calls, c)
+	}
+	if len(out) == 1 && !out[0].Attack {
+		out[0].Title = "Honest calls" // a behaviour that was only looked for stands before nothing
 	}
 	return out
 }

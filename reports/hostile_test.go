@@ -303,3 +303,23 @@ func TestManyResultsStayReadable(t *testing.T) {
 		t.Errorf("the summary has %d bytes, or does not say that it is cut", len(summary))
 	}
 }
+
+func TestMarkdownShowsTextAsItIs(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"a sentence: plain, with (some) signs.": "a sentence: plain, with (some) signs.",
+		"a|b\\|c":                               "a\\|b\\\\\\|c",
+		"<b>&amp;":                              "&lt;b&gt;&amp;amp;",
+		"https://x www.x @x ::error::":          "https\\://x www\\.x \\@x \\:\\:error\\::",
+		"two\n# lines":                          "two \\# lines",
+	} {
+		if got := prose(in); got != want {
+			t.Errorf("prose(%q) = %q, want %q", in, got, want)
+		}
+	}
+	for in, want := range map[string]string{"a@b/c": "`a@b/c`", "": "", "a`b": "a\\`b", "a|b": "a\\|b", "a\\": "a\\\\"} {
+		if got := code(in); got != want {
+			t.Errorf("code(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

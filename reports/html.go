@@ -107,16 +107,13 @@ type entry struct {
 	Anchor        string // the place of the result in the page
 	Here          bool   // whether this entry is that place; elsewhere it links there
 	Key, Title    string
-	Place         string
 	Verdict, Mark string
 	Note          string // "not counted", "waived": where the verdict alone misleads
-	Level         string
 	Expected      string
 	Reason        string
 	Measured      string
 	Clause        link
 	Waiver        string
-	Duration      string
 	Evidence      *evidence
 }
 
@@ -244,9 +241,8 @@ func (b *builder) anchor() {
 func (b *builder) entry(r harness.Result) entry {
 	v := verdictOf(r)
 	e := entry{
-		Anchor: b.anchors[r.Key], Key: short(r.Key), Title: short(r.Title), Place: place(r), Verdict: string(v), Mark: mark(v), Level: string(r.Level),
+		Anchor: b.anchors[r.Key], Key: short(r.Key), Title: short(r.Title), Verdict: string(v), Mark: mark(v),
 		Expected: short(r.Expected), Reason: short(r.Reason), Measured: short(r.Measured), Clause: clauseLink(r.Clause),
-		Duration: fmt.Sprintf("%.2f s", float64(r.Duration)/1000),
 	}
 	if r.Waiver != nil {
 		e.Waiver = fmt.Sprintf("until %s: %s", short(orNone(r.Waiver.Until, "no date")), short(r.Waiver.Reason))
@@ -483,16 +479,6 @@ func (b *builder) measured() []entry {
 	return out
 }
 
-func place(r harness.Result) string {
-	parts := []string{orNone(r.Endpoint, "anywhere")}
-	for _, part := range []struct{ name, value string }{{"grant", r.Grant}, {"client", r.Client}, {"variant", r.Variant}} {
-		if part.value != "" {
-			parts = append(parts, part.name+" "+short(part.value))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 func clauseLink(c harness.Clause) link {
 	return link{short(orNone(c.String(), "no clause")), clauseURL(c)}
 }
@@ -532,13 +518,22 @@ func identity(run *harness.Run) []fact {
 // embeddedFile is the name of the reference target in place of a file.
 const embeddedFile = "embedded"
 
-func notices(run *harness.Run) []notice {
-	var out []notice
+// origin says that the target is the embedded one, and with which fault; every report says it.
+func origin(run *harness.Run) []string {
+	var out []string
 	if run.Target.File == embeddedFile {
-		out = append(out, notice{Title: "This is popcheck's own reference target, not a server of yours."})
+		out = append(out, "This is popcheck's own reference target, not a server of yours.")
 	}
 	if run.Target.Fault != "" {
-		out = append(out, notice{Title: fmt.Sprintf("It ran with the fault “%s”, put in on purpose to show what a finding looks like.", short(run.Target.Fault))})
+		out = append(out, fmt.Sprintf("It ran with the fault “%s”, put in on purpose to show what a finding looks like.", short(run.Target.Fault)))
+	}
+	return out
+}
+
+func notices(run *harness.Run) []notice {
+	var out []notice
+	if said := origin(run); len(said) > 0 {
+		out = append(out, notice{Title: strings.Join(said, " ")})
 	}
 	if len(run.BadWaivers) > 0 {
 		out = append(out, notice{"Waivers out of date", shortened(run.BadWaivers)})

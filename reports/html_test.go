@@ -130,6 +130,18 @@ func TestEvidenceStandsBetweenItsControls(t *testing.T) {
 	t.Error("the result is not in the page")
 }
 
+func TestEvidenceWithoutAnAttack(t *testing.T) {
+	t.Parallel()
+	r := harness.Result{Exchanges: []harness.Exchange{{Role: harness.ControlExchange}, {Role: harness.ControlExchange}}}
+	e := show(r, wideRoom(), &ledger{left: pageBudget})
+	if len(e.Panes) != 1 || e.Panes[0].Title != "Honest calls" || e.Summary != "Evidence: 2 exchanges" {
+		t.Errorf("%+v", e)
+	}
+	if show(harness.Result{}, wideRoom(), &ledger{}) != nil {
+		t.Error("evidence of nothing")
+	}
+}
+
 func TestChangedParametersAreMarked(t *testing.T) {
 	t.Parallel()
 	x := harness.Exchange{Role: harness.AttackExchange, Request: harness.ExchangeRequest{Method: "POST", URL: "https://as.example.com/par?a=1&code=2",
@@ -192,13 +204,18 @@ func contrast(t *testing.T, a, b string) float64 {
 
 func TestTheReferenceTargetAndItsFaultAreSaid(t *testing.T) {
 	t.Parallel()
-	page := render(t, HTML, embeddedRun())
-	for _, want := range []string{"own reference target", "dpop-htu-host-ignored"} {
-		if !bytes.Contains(page, []byte(want)) {
-			t.Errorf("no %q", want)
+	for name, f := range renderers() {
+		if name == "json" {
+			continue // its members file and fault say it
 		}
-	}
-	if bytes.Contains(render(t, HTML, sampleRun()), []byte("own reference target")) {
-		t.Error("another target is called the reference target")
+		page := render(t, f, embeddedRun())
+		for _, want := range []string{"own reference target", "dpop-htu-host-ignored"} {
+			if !bytes.Contains(page, []byte(want)) {
+				t.Errorf("%s: no %q", name, want)
+			}
+		}
+		if bytes.Contains(render(t, f, sampleRun()), []byte("own reference target")) {
+			t.Errorf("%s: another target is called the reference target", name)
+		}
 	}
 }

@@ -70,7 +70,7 @@ type (
 // so that a build server and the exit code never disagree.
 func JUnit(w io.Writer, run *harness.Run) error {
 	run = readable(run)
-	doc := junitSuites{Name: "popcheck " + line(run.Target.Name), Time: seconds(lasted(run)), Timestamp: junitTime(run.Started)}
+	doc := junitSuites{Name: line("popcheck: " + run.Target.Name + ". " + strings.Join(origin(run), " ")), Time: seconds(lasted(run)), Timestamp: junitTime(run.Started)}
 	for _, name := range suites(run) {
 		doc.add(junitSuiteOf(run, name))
 	}
@@ -110,7 +110,7 @@ func suiteOf(r harness.Result) string {
 
 func junitSuiteOf(run *harness.Run, name string) junitSuite {
 	suite := junitSuite{Name: name, Timestamp: junitTime(run.Started), Properties: &junitProperties{List: []junitProperty{
-		{"target", line(run.Target.Name)}, {"issuer", line(run.Target.Issuer)}, {"popcheck", run.Popcheck}, {"catalogue", run.Catalogue},
+		{"target", line(run.Target.Name)}, {"target_file", line(run.Target.File)}, {"issuer", line(run.Target.Issuer)}, {"popcheck", run.Popcheck}, {"catalogue", run.Catalogue},
 		{"profile", run.Profile}, {"fail_on", string(run.FailOn)}, {"seed", fmt.Sprint(run.Seed)},
 	}}}
 	if run.Target.Fault != "" {

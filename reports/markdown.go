@@ -22,7 +22,7 @@ func Markdown(w io.Writer, run *harness.Run) error {
 	m := &summary{}
 	m.say("# popcheck: " + prose(j.sentence))
 	m.say("")
-	for _, s := range j.further {
+	for _, s := range slices.Concat(origin(run), j.further) {
 		m.say("- " + prose(brief(s, 1000)))
 	}
 	m.identity(run)
@@ -173,11 +173,12 @@ func prose(s string) string {
 	return strings.NewReplacer("www.", `www\.`, "WWW.", `WWW\.`).Replace(b.String())
 }
 
-// code shows text as code, where nothing but a backtick and the bar of a table has a meaning.
+// code shows text as code, where nothing but a backtick and, in a table, the bar and what escapes it
+// has a meaning; text with one of these is shown as prose.
 func code(s string) string {
-	s = strings.NewReplacer("`", "ˋ", "|", `\|`).Replace(line(brief(s, 400)))
-	if s == "" {
-		return ""
+	s = line(brief(s, 400))
+	if s == "" || strings.ContainsAny(s, "`|\\") {
+		return prose(s)
 	}
 	return "`" + s + "`"
 }

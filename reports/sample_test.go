@@ -292,7 +292,7 @@ func embeddedRun() *harness.Run {
 	return run
 }
 
-// mostly returns the run with the results that the function keeps.
+// only returns the run with the results that the function keeps.
 func only(run *harness.Run, keep func(harness.Result) bool) *harness.Run {
 	run.Results = slices.DeleteFunc(run.Results, func(r harness.Result) bool { return !keep(r) })
 	summarise(run)

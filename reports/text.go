@@ -93,10 +93,6 @@ func plain(s string) bool {
 // visibleRune spells out what cannot be shown as it is. Line ends and tabs do not come here.
 func visibleRune(r rune) string {
 	switch {
-	case r < ' ':
-		return string('␀' + r) // the control pictures of Unicode stand in the order of ASCII
-	case r == 0x7F:
-		return "␡"
 	case r&0xFFFE == 0xFFFE, r >= 0xFDD0 && r <= 0xFDEF:
 		return "\uFFFD" // no characters at all
 	case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co), slices.Contains(fillers(), r):

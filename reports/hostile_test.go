@@ -93,7 +93,7 @@ func allowed() map[string]string {
 	return map[string]string{
 		"html": "lang dir", "head": "", "meta": "charset http-equiv content name", "title": "", "style": "", "body": "", "header": "class", "main": "id", "footer": "",
 		"nav": "aria-label", "section": "class id aria-label aria-labelledby", "article": "class", "h1": "", "h2": "id", "h3": "", "h4": "", "h5": "", "p": "class aria-hidden", "a": "class href rel",
-		"ul": "class", "ol": "", "li": "id", "dl": "class", "div": "class", "dt": "", "dd": "", "span": "class aria-hidden", "strong": "", "b": "", "code": "", "pre": "", "mark": "",
+		"ul": "class", "ol": "", "li": "id", "dl": "class", "div": "class", "dt": "", "dd": "class", "span": "class aria-hidden", "strong": "", "b": "", "code": "", "pre": "", "mark": "",
 		"details": "class open", "summary": "", "table": "class", "thead": "", "tbody": "", "tr": "id class", "th": "scope colspan", "td": "class colspan",
 		"svg": "viewBox preserveAspectRatio aria-hidden", "rect": "class x y width height",
 	}

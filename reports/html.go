@@ -89,6 +89,7 @@ type findingList struct {
 // card is one check, with the places where it has the same to say.
 type card struct {
 	Verdict, Mark string
+	Lead          string // a title says what a sound server does; of a fail it is not true
 	ID, Title     string
 	Severity      string
 	Averted       string // the severity that a fail would have had
@@ -332,6 +333,9 @@ func (b *builder) card(r harness.Result) card {
 	c := card{
 		Verdict: string(v), Mark: mark(v), ID: short(r.ID), Title: short(r.Title), Severity: string(r.Severity), Level: string(r.Level), Threat: r.Threat.Title(),
 		Clause: clauseLink(r.Clause), Why: short(r.Why), Fix: short(r.Fix),
+	}
+	if v == harness.Fail {
+		c.Lead = "Does not hold:"
 	}
 	if v == harness.Warn {
 		// The consequence and the mending are those of an attack that worked; this one was refused.

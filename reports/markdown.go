@@ -107,7 +107,7 @@ func (m *summary) results(title string, results []harness.Result) {
 		return
 	}
 	m.heading(fmt.Sprintf("%s (%d)", title, len(results)))
-	m.table("Severity", "Level", "Check", "What it does", "Clause", "What was seen")
+	m.table("Severity", "Level", "Check", "What must hold", "Clause", "What was seen")
 	for _, r := range results {
 		seen := prose(brief(r.Reason, 400))
 		if r.Waiver != nil {

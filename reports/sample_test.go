@@ -46,35 +46,35 @@ func sampleRows() []sampleRow {
 			expected: "401 with error invalid_token"}
 	}
 	rows := []sampleRow{
-		pkce("pkce-s256", "a flow with S256 works", "PKCE-AS-01.1", "", harness.High, harness.Interoperability, "4.2"),
-		pkce("pkce-wrong-verifier", "a verifier of the right form that is not the one of the challenge", "PKCE-AS-02.1", "code_verifier", harness.Critical, harness.CodeInterception, "4.6"),
-		pkce("pkce-no-verifier", "a token request without the verifier", "PKCE-AS-03.1", "code_verifier", harness.Critical, harness.CodeInterception, "4.6"),
-		pkce("pkce-foreign-verifier", "the verifier of another code of the same client", "PKCE-AS-06.1", "code_verifier", harness.Critical, harness.CodeInjection, "4.4"),
-		pkce("pkce-plain", "the method plain", "PKCE-AS-08.1", "code_challenge_method", harness.Medium, harness.Downgrade, "7.2"),
-		pkce("pkce-code-twice", "a code used twice", "CODE-AS-01.1", "code", harness.High, harness.TokenReplay, "4.6"),
-		pkce("pkce-code-other-client", "a code redeemed by another client", "CODE-AS-04.1", "client_id", harness.Critical, harness.ClientImpersonation, "4.6"),
-		pkce("pkce-code-lifetime", "how long a code lives", "CODE-AS-06.1", "", harness.Medium, harness.TokenReplay, "4.6"),
-		pkce("front-fragment", "an access token in the front channel", "CODE-AS-14.1", "response_type", harness.Medium, harness.Leakage, "4.6"),
-		dpop("dpop-bound", "a valid proof yields a bound token that opens the resource", "DPOP-AS-01.1 DPOP-RS-01.1", "", harness.High, harness.Interoperability, "5", ""),
-		dpop("dpop-htu-host", "a proof made for another host", "DPOP-AS-12.1 DPOP-RS-11.1", "DPoP.htu", harness.Critical, harness.ProofReplay, "4.3", "9"),
-		dpop("dpop-htm", "a proof made for another method", "DPOP-AS-11.1 DPOP-RS-10.1", "DPoP.htm", harness.High, harness.ProofReplay, "4.3", "8"),
-		dpop("dpop-ath", "a proof for another access token", "DPOP-RS-15.1", "DPoP.ath", harness.Critical, harness.TokenReplay, "4.3", "11"),
-		dpop("dpop-signature", "a proof whose signature was made with another key", "DPOP-AS-09.1 DPOP-RS-08.1", "DPoP.signature", harness.Critical, harness.ProofReplay, "4.3", "7"),
-		dpop("dpop-alg-none", "a proof without a signature", "DPOP-AS-08.1 DPOP-RS-07.1", "DPoP.alg", harness.Critical, harness.ProofReplay, "4.3", "5"),
-		dpop("dpop-jwk-private", "a proof that gives its private key away", "DPOP-AS-10.1 DPOP-RS-09.1", "DPoP.jwk", harness.High, harness.ProofReplay, "4.3", "6"),
-		dpop("dpop-other-key", "a bound token with a proof of another key", "DPOP-RS-16.1", "DPoP.jwk", harness.Critical, harness.TokenReplay, "7.1", ""),
-		dpop("dpop-no-proof", "a bound token without a proof", "DPOP-RS-02.1", "DPoP", harness.Critical, harness.TokenReplay, "7.1", ""),
-		dpop("dpop-as-bearer", "a bound token as a bearer token", "DPOP-RS-17.1", "Authorization", harness.Critical, harness.Downgrade, "7.2", ""),
-		dpop("dpop-iat-window", "how old a proof may be", "DPOP-AS-14.2 DPOP-RS-13.2", "DPoP.iat", harness.High, harness.ProofReplay, "11.1", ""),
-		dpop("dpop-replay", "the same proof again inside its window", "DPOP-AS-15.1 DPOP-RS-14.1", "DPoP.jti", harness.Medium, harness.ProofReplay, "11.1", ""),
-		mtls("mtls-no-certificate", "a token request without a certificate", "MTLS-AS-01.1", "certificate", harness.Critical, harness.ClientImpersonation, "2"),
-		mtls("mtls-chain", "a certificate of a CA that the server does not trust", "MTLS-AS-07.1", "certificate", harness.Critical, harness.ClientImpersonation, "2.1"),
-		mtls("mtls-self-signed", "a self-signed certificate that is not registered", "MTLS-AS-09.1", "certificate", harness.Critical, harness.WrongCertificate, "2.2"),
-		mtls("mtls-other-client", "the certificate of another client", "MTLS-AS-10.1", "certificate", harness.Critical, harness.ClientImpersonation, "2"),
-		mtls("mtls-bound-none", "a bound token without a certificate", "MTLS-RS-02.1", "certificate", harness.Critical, harness.TokenReplay, "3"),
-		mtls("mtls-bound-other", "a bound token with another certificate", "MTLS-RS-03.1", "certificate", harness.Critical, harness.WrongCertificate, "3"),
-		mtls("mtls-header", "a certificate in a header instead of the handshake", "MTLS-AS-17.1 MTLS-RS-04.1", "X-Client-Cert", harness.Critical, harness.Downgrade, "3"),
-		mtls("mtls-aliases", "the endpoints beside the aliases", "MTLS-AS-18.1", "url", harness.Medium, harness.Downgrade, "5"),
+		pkce("pkce-s256", "takes a flow with S256", "PKCE-AS-01.1", "", harness.High, harness.Interoperability, "4.2"),
+		pkce("pkce-wrong-verifier", "refuses a verifier of the right form that is not the one of the challenge", "PKCE-AS-02.1", "code_verifier", harness.Critical, harness.CodeInterception, "4.6"),
+		pkce("pkce-no-verifier", "refuses a token request without the verifier", "PKCE-AS-03.1", "code_verifier", harness.Critical, harness.CodeInterception, "4.6"),
+		pkce("pkce-foreign-verifier", "refuses the verifier of another code of the same client", "PKCE-AS-06.1", "code_verifier", harness.Critical, harness.CodeInjection, "4.4"),
+		pkce("pkce-plain", "refuses the method plain", "PKCE-AS-08.1", "code_challenge_method", harness.Medium, harness.Downgrade, "7.2"),
+		pkce("pkce-code-twice", "refuses a code used twice", "CODE-AS-01.1", "code", harness.High, harness.TokenReplay, "4.6"),
+		pkce("pkce-code-other-client", "refuses a code redeemed by another client", "CODE-AS-04.1", "client_id", harness.Critical, harness.ClientImpersonation, "4.6"),
+		pkce("pkce-code-lifetime", "lets a code live for a short time", "CODE-AS-06.1", "", harness.Medium, harness.TokenReplay, "4.6"),
+		pkce("front-fragment", "keeps access tokens out of the front channel", "CODE-AS-14.1", "response_type", harness.Medium, harness.Leakage, "4.6"),
+		dpop("dpop-bound", "binds a token to the key of the proof", "DPOP-AS-01.1 DPOP-RS-01.1", "", harness.High, harness.Interoperability, "5", ""),
+		dpop("dpop-htu-host", "refuses a proof made for another host", "DPOP-AS-12.1 DPOP-RS-11.1", "DPoP.htu", harness.Critical, harness.ProofReplay, "4.3", "9"),
+		dpop("dpop-htm", "refuses a proof made for another method", "DPOP-AS-11.1 DPOP-RS-10.1", "DPoP.htm", harness.High, harness.ProofReplay, "4.3", "8"),
+		dpop("dpop-ath", "refuses a proof for another access token", "DPOP-RS-15.1", "DPoP.ath", harness.Critical, harness.TokenReplay, "4.3", "11"),
+		dpop("dpop-signature", "refuses a proof whose signature was made with another key", "DPOP-AS-09.1 DPOP-RS-08.1", "DPoP.signature", harness.Critical, harness.ProofReplay, "4.3", "7"),
+		dpop("dpop-alg-none", "refuses a proof without a signature", "DPOP-AS-08.1 DPOP-RS-07.1", "DPoP.alg", harness.Critical, harness.ProofReplay, "4.3", "5"),
+		dpop("dpop-jwk-private", "refuses a proof that gives its private key away", "DPOP-AS-10.1 DPOP-RS-09.1", "DPoP.jwk", harness.High, harness.ProofReplay, "4.3", "6"),
+		dpop("dpop-other-key", "refuses a bound token with a proof of another key", "DPOP-RS-16.1", "DPoP.jwk", harness.Critical, harness.TokenReplay, "7.1", ""),
+		dpop("dpop-no-proof", "refuses a bound token without a proof", "DPOP-RS-02.1", "DPoP", harness.Critical, harness.TokenReplay, "7.1", ""),
+		dpop("dpop-as-bearer", "refuses a bound token as a bearer token", "DPOP-RS-17.1", "Authorization", harness.Critical, harness.Downgrade, "7.2", ""),
+		dpop("dpop-iat-window", "takes proofs for a limited time", "DPOP-AS-14.2 DPOP-RS-13.2", "DPoP.iat", harness.High, harness.ProofReplay, "11.1", ""),
+		dpop("dpop-replay", "refuses the same proof again inside its window", "DPOP-AS-15.1 DPOP-RS-14.1", "DPoP.jti", harness.Medium, harness.ProofReplay, "11.1", ""),
+		mtls("mtls-no-certificate", "refuses a token request without a certificate", "MTLS-AS-01.1", "certificate", harness.Critical, harness.ClientImpersonation, "2"),
+		mtls("mtls-chain", "refuses a certificate of a CA that the server does not trust", "MTLS-AS-07.1", "certificate", harness.Critical, harness.ClientImpersonation, "2.1"),
+		mtls("mtls-self-signed", "refuses a self-signed certificate that is not registered", "MTLS-AS-09.1", "certificate", harness.Critical, harness.WrongCertificate, "2.2"),
+		mtls("mtls-other-client", "refuses the certificate of another client", "MTLS-AS-10.1", "certificate", harness.Critical, harness.ClientImpersonation, "2"),
+		mtls("mtls-bound-none", "refuses a bound token without a certificate", "MTLS-RS-02.1", "certificate", harness.Critical, harness.TokenReplay, "3"),
+		mtls("mtls-bound-other", "refuses a bound token with another certificate", "MTLS-RS-03.1", "certificate", harness.Critical, harness.WrongCertificate, "3"),
+		mtls("mtls-header", "refuses a certificate in a header instead of the handshake", "MTLS-AS-17.1 MTLS-RS-04.1", "X-Client-Cert", harness.Critical, harness.Downgrade, "3"),
+		mtls("mtls-aliases", "refuses the endpoints beside the aliases", "MTLS-AS-18.1", "url", harness.Medium, harness.Downgrade, "5"),
 	}
 	for i := range rows {
 		if rows[i].id == "dpop-replay" {
@@ -136,9 +136,9 @@ func sampleResult(row sampleRow, where string) harness.Result {
 		}
 	}
 	switch {
-	case strings.HasPrefix(row.title, "how old"):
+	case row.id == "dpop-iat-window":
 		r.Measured = "accepted from −60 s to +5 s"
-	case strings.HasPrefix(row.title, "how long"):
+	case row.id == "pkce-code-lifetime":
 		r.Measured = "60 s"
 	}
 	if r.Endpoint == "par" || len(r.Covers) == 0 {

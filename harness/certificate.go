@@ -158,3 +158,13 @@ func serial() *big.Int {
 	}
 	return n
 }
+
+// IssuerThumbprints are the hashes of the other certificates of the chain.
+func (c *Certificate) IssuerThumbprints() []string {
+	var out []string
+	for _, der := range c.pair.Certificate[1:] {
+		sum := sha256.Sum256(der)
+		out = append(out, base64.RawURLEncoding.EncodeToString(sum[:]))
+	}
+	return out
+}

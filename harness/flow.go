@@ -65,7 +65,8 @@ const (
 // AuthorizationRequest is what an authorization starts from; the zero changes are the honest request.
 type AuthorizationRequest struct {
 	Who         Identity
-	User        *User    // nil: the first
+	User        *User // nil: the first
+	Session     Session
 	PKCE        PKCEPair // zero: a new honest pair
 	Via         Via
 	Other       *Authorization
@@ -74,6 +75,15 @@ type AuthorizationRequest struct {
 	PushProof   ProofPolicy // whether the pushed request carries a proof
 	ProofChange ProofChange
 }
+
+// Session says in which browser the user is.
+type Session int
+
+// A user's session is kept, so that one login serves many authorizations; a check that watches the login opens a new one.
+const (
+	KeptSession Session = iota
+	NewSession
+)
 
 // ProofPolicy says whether a pushed request carries a proof of the identity's key.
 type ProofPolicy int
@@ -142,15 +152,11 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 			changed = before.differences(m.Params)
 		}
 	}
-	separator := "?"
-	if strings.Contains(m.URL, "?") {
-		separator = "&"
-	}
 	user := q.User
 	if user == nil {
 		user = tr.firstUser()
 	}
-	front, err := tr.login(m.URL+separator+m.Params.Encode(), c, user, changed)
+	front, err := tr.login(withQuery(m.URL, m.Params), q, user, changed)
 	if err != nil {
 		return Outcome{At: at, Why: err.Error()}
 	}
@@ -357,10 +363,15 @@ func (tr *Trace) Refresh(t *Token, q TokenRequest) Outcome {
 func (tr *Trace) ClientCredentials(q TokenRequest) Outcome {
 	q.Step = "client credentials request"
 	q.Params = Params{{"grant_type", "client_credentials"}}
-	if scope := q.Who.Client.Scope; scope != "" {
+	if scope := machineScope(q.Who.Client.Scope); scope != "" {
 		q.Params.Add("scope", scope)
 	}
 	return tr.Token(q)
+}
+
+// machineScope leaves out the scopes that speak of a user: no user takes part in the client credentials grant.
+func machineScope(scope string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == "openid" || s == "offline_access" }), " ")
 }
 
 // FrontChannel is what a browser saw between the authorization request and the redirect back to the client.

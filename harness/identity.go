@@ -18,12 +18,23 @@ type Identity struct {
 	Cert   *Certificate // presented on its connections; nil presents none
 }
 
+// Public reports whether the client has no credential (RFC 6749 §2.1).
+func (c *Client) Public() bool { return c.TokenEndpointAuthMethod == "none" }
+
+// Confidential reports whether the client has a credential.
+func (c *Client) Confidential() bool { return !c.Public() }
+
+// MutualTLS reports whether the client authenticates by its certificate (RFC 8705 §2).
+func (c *Client) MutualTLS() bool {
+	return c.TokenEndpointAuthMethod == "tls_client_auth" || c.TokenEndpointAuthMethod == "self_signed_tls_client_auth"
+}
+
 // Binding names how the tokens of an identity are constrained.
 func (id Identity) Binding() Binding {
 	switch {
 	case id.Key != nil:
 		return DPoPBound
-	case id.Cert != nil && (id.Client.TLSClientCertificateBoundAccessTokens || id.Client.TokenEndpointAuthMethod == "tls_client_auth" || id.Client.TokenEndpointAuthMethod == "self_signed_tls_client_auth"):
+	case id.Cert != nil && (id.Client.TLSClientCertificateBoundAccessTokens || id.Client.MutualTLS()):
 		return CertificateBound
 	}
 	return Unbound
@@ -144,8 +155,7 @@ func (t *Tester) StrangerCA(like *Certificate) (*Authority, error) {
 // Honest is the identity of a client as it is registered, with the binding that it asks for.
 func (t *Tester) Honest(c *Client, b Binding) Identity {
 	id := Identity{Client: c}
-	switch c.TokenEndpointAuthMethod {
-	case "tls_client_auth", "self_signed_tls_client_auth":
+	if c.MutualTLS() {
 		id.Cert = t.CertificateOf(c)
 	}
 	switch b {
@@ -314,7 +324,7 @@ func (tr *Trace) Discover() *Metadata {
 			}
 			continue
 		}
-		m.From = address
+		m.From, tr.serverHeader = address, answer.Header.Get("Server")
 		for name, value := range found {
 			if _, fixed := m.Members[name]; !fixed {
 				m.Members[name] = value

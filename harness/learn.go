@@ -124,6 +124,7 @@ func (t *Tester) discoverCapabilities() {
 	}
 	member("par", "pushed_authorization_request_endpoint")
 	member("introspection", "introspection_endpoint")
+	member("mtls-aliases", "mtls_endpoint_aliases")
 	member("iss", "authorization_response_iss_parameter_supported")
 	if m.Has("authorization_response_iss_parameter_supported") && !m.True("authorization_response_iss_parameter_supported") {
 		l.set("iss", No, "discovered: authorization_response_iss_parameter_supported is false")
@@ -206,7 +207,7 @@ func (t *Tester) bindings(c *Client) []Binding {
 		return []Binding{CertificateBound}
 	case c.DPoPBoundAccessTokens:
 		return []Binding{DPoPBound}
-	case c.TokenEndpointAuthMethod == "tls_client_auth" || c.TokenEndpointAuthMethod == "self_signed_tls_client_auth":
+	case c.MutualTLS():
 		return []Binding{CertificateBound}
 	case t.offersDPoP():
 		return []Binding{Unbound, DPoPBound}
@@ -392,4 +393,11 @@ func (t *Tester) observeCapabilities() {
 		}
 	}
 	nonce("nonce-rs", resources)
+}
+
+// Product is what the server says of itself in its metadata or the Server header, if anything.
+func (t *Tester) Product() (name, version string) {
+	name, version, _ = strings.Cut(t.serverHeader, "/")
+	version, _, _ = strings.Cut(version, " ")
+	return t.Redactor.Text(name), t.Redactor.Text(version)
 }

@@ -32,8 +32,11 @@ func newBrowserSession() *browserSession {
 // ErrLogin is what a login driver could not do; it never counts against the target.
 var ErrLogin = errors.New("login")
 
-func (tr *Trace) login(address string, c *Client, user *User, changed []string) (*FrontChannel, error) {
-	session := tr.sessions.of(user)
+func (tr *Trace) login(address string, q AuthorizationRequest, user *User, changed []string) (*FrontChannel, error) {
+	session := newBrowserSession()
+	if q.Session == KeptSession {
+		session = tr.sessions.of(user)
+	}
 	session.mu.Lock()
 	defer session.mu.Unlock()
 	var driver loginDriver
@@ -45,7 +48,7 @@ func (tr *Trace) login(address string, c *Client, user *User, changed []string) 
 	default:
 		return nil, fmt.Errorf("%w driver %q is not available in this version; use form or exec", ErrLogin, tr.Target.Login.Driver)
 	}
-	return driver.authorize(tr, session, address, c, user, changed)
+	return driver.authorize(tr, session, address, q.Who.Client, user, changed)
 }
 
 // belongs reports whether a redirect goes back to the client: such an address is read, never requested. An address that

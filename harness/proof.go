@@ -270,3 +270,9 @@ func HMAC256(key []byte, input string) []byte {
 	mac.Write([]byte(input))
 	return mac.Sum(nil)
 }
+
+// NonceOf is the latest nonce of the server at an address.
+func (t *Tester) NonceOf(address string) string { return t.nonces.get(originOf(address)) }
+
+// SameOrigin reports whether two addresses are of one server.
+func SameOrigin(a, b string) bool { return originOf(a) == originOf(b) }

@@ -27,6 +27,8 @@ type Tester struct {
 	Metadata *Metadata
 	Learned  *Learned
 
+	serverHeader string // of the metadata's answer
+
 	roots    *x509.CertPool
 	limiter  *rate.Limiter
 	sessions *sessions

@@ -20,6 +20,7 @@ type Case struct {
 	Check  attacks.Check
 	result *harness.Result
 	last   harness.Outcome
+	kept   map[string]*harness.Token
 }
 
 // It declares a check at a place. Where a capability is missing the result is a skip that says so.
@@ -162,6 +163,20 @@ func (c *Case) Obtained(who harness.Identity, grant string) harness.Outcome {
 	return c.Spend(o.Token, grant)
 }
 
+// Kept is an honest access token of this case: got once, and used by its control and its attack alike.
+func (c *Case) Kept(who harness.Identity, grant string) string {
+	key := who.Client.ClientID + " " + grant
+	if c.kept[key] == nil {
+		o := c.Obtain(who, grant)
+		c.Assume(o).To(BeAccepted(), "an honest token by "+grant)
+		if c.kept == nil {
+			c.kept = map[string]*harness.Token{}
+		}
+		c.kept[key] = o.Token
+	}
+	return c.kept[key].AccessToken
+}
+
 // Prepared makes fresh honest material for a grant (a code, a refresh token) and returns the last request, to be sent
 // with a change. When the preparation fails, that is what the request comes to, as nothing learned.
 func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRequest) harness.Outcome {
@@ -253,4 +268,23 @@ func (m formMatcher) FailureMessage(actual any) string {
 
 func (m formMatcher) NegatedFailureMessage(actual any) string {
 	return "expected another form than " + m.form.String()
+}
+
+// Introspected is what introspection says of an honest token; an unknown token must come back as inactive first.
+func (c *Case) Introspected(who harness.Identity, grant string) map[string]any {
+	o := c.Obtain(who, grant)
+	c.Assume(o).To(BeAccepted(), "an honest token by "+grant)
+	unknown, answer := c.Introspect(harness.Random(32))
+	if active, _ := unknown["active"].(bool); active {
+		c.Unlearned("introspection calls a token active that nobody issued: its answers prove nothing")
+	}
+	members, answer := c.Introspect(o.Token.AccessToken)
+	if answer.State == harness.Refused && answer.Error == "unsupported_token_type" {
+		c.NotApplicable("observed: the server introspects no tokens of this kind (%s)", answer)
+	}
+	c.Assume(answer).To(BeAccepted(), "introspection of an honest token")
+	if active, _ := members["active"].(bool); !active {
+		c.Unlearned("introspection calls an honest token inactive; may %s introspect tokens of %s?", c.Target.IntrospectionClient, who.Client.ClientID)
+	}
+	return members
 }

@@ -1,0 +1,225 @@
+// Package dpop checks proofs at authorization server and resource server, nonces, key binding, refresh
+// binding and downgrade (RFC 9449).
+package dpop
+
+import (
+	"net/url"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// Specs declares the checks of the suite for a target.
+func Specs(s *expect.Suite) {
+	if s.Learned.Has("dpop") == harness.No {
+		skipAll(s, "DPoP is not in use; "+s.Learned.Capabilities["dpop"].How)
+		return
+	}
+	proofs(s)
+	resources(s)
+	replay(s)
+	binding(s)
+	refresh(s)
+	codeBinding(s)
+	nonces(s)
+	challenges(s)
+}
+
+// skipAll says once for each check why nothing of the suite applies.
+func skipAll(s *expect.Suite, why string) {
+	for _, e := range attacks.Catalogue() {
+		if e.Suite == harness.DPoP {
+			s.Skip(e.Check, expect.Place{Endpoint: "token"}, why)
+		}
+	}
+}
+
+func grants() []string {
+	return []string{harness.CodeGrant, harness.RefreshGrant, harness.ClientCredentialsGrant}
+}
+
+// prover picks the client that sends proofs for a grant; where the server leaves the choice, one that may but need not use DPoP,
+// because a bad proof of such a client could be downgraded to a bearer token (RFC 9449 §5).
+func prover(s *expect.Suite, grant string) *harness.Trial {
+	return s.Pick(func(t harness.Trial) bool {
+		if grant == harness.RefreshGrant {
+			return t.Grant == harness.CodeGrant && t.Binding == harness.DPoPBound && t.Refresh != harness.No
+		}
+		return t.Grant == grant && t.Binding == harness.DPoPBound
+	})
+}
+
+// site is one endpoint that takes proofs, with a way to call it honestly or with a change.
+type site struct {
+	place attacks.Place
+	at    expect.Place
+	url   string
+	who   harness.Identity
+	// prepare makes fresh material and returns the call; the material is honest, the call may carry a change.
+	prepare func(c *expect.Case) func(harness.ProofChange) harness.Outcome
+	// honest is the control, whose result is spent where there is something to spend.
+	honest func(c *expect.Case) harness.Outcome
+	nonce  string // the capability that says whether nonces are demanded here
+}
+
+// sites are every endpoint of the target that must defend: the token endpoint by grant, PAR, and every resource.
+func sites(s *expect.Suite) []site {
+	var out []site
+	for _, grant := range grants() {
+		if trial := prover(s, grant); trial != nil {
+			out = append(out, tokenSite(s, grant, trial))
+		}
+	}
+	if trial := prover(s, harness.CodeGrant); trial != nil && s.Learned.Has("par") != harness.No {
+		out = append(out, parSite(s, trial))
+	}
+	return append(out, resourceSites(s)...)
+}
+
+func tokenSite(s *expect.Suite, grant string, t *harness.Trial) site {
+	who := s.Honest(t.Client, harness.DPoPBound)
+	return site{
+		place: attacks.AtToken, nonce: "nonce-as", who: who, url: s.Metadata.Endpoint("token_endpoint", who.Cert),
+		at:     expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID},
+		honest: func(c *expect.Case) harness.Outcome { return c.Obtained(who, grant) },
+		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
+			send := c.Prepared(who, grant)
+			return func(change harness.ProofChange) harness.Outcome {
+				return c.Loot(send(harness.TokenRequest{Proof: change}), grant)
+			}
+		},
+	}
+}
+
+func parSite(s *expect.Suite, t *harness.Trial) site {
+	who := s.Honest(t.Client, harness.DPoPBound)
+	push := func(c *expect.Case, change harness.ProofChange) harness.Outcome {
+		o := c.Push(harness.AuthorizationRequest{Who: who, PushProof: harness.WithProof, ProofChange: change})
+		if o.State == harness.Granted {
+			o.Got = "a request_uri"
+		}
+		return o
+	}
+	return site{
+		place: attacks.AtPAR, nonce: "nonce-as", who: who, url: s.Metadata.Endpoint("pushed_authorization_request_endpoint", who.Cert),
+		at:     expect.Place{Endpoint: "par", Client: t.Client.ClientID},
+		honest: func(c *expect.Case) harness.Outcome { return push(c, nil) },
+		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
+			return func(change harness.ProofChange) harness.Outcome { return push(c, change) }
+		},
+	}
+}
+
+func resourceSites(s *expect.Suite) []site {
+	var out []site
+	seen := map[string]bool{}
+	for i := range s.Target.Clients {
+		for _, r := range s.ResourcesFor(&s.Target.Clients[i], harness.CodeGrant) {
+			if seen[r.Name] {
+				continue
+			}
+			trial := s.Pick(func(t harness.Trial) bool {
+				return t.Binding == harness.DPoPBound && opens(s, t, r)
+			})
+			if trial == nil {
+				continue
+			}
+			seen[r.Name] = true
+			out = append(out, resourceSite(s, trial, r))
+		}
+	}
+	return out
+}
+
+func opens(s *expect.Suite, t harness.Trial, r *harness.Resource) bool {
+	for _, own := range s.ResourcesFor(t.Client, t.Grant) {
+		if own.Name == r.Name {
+			return true
+		}
+	}
+	return false
+}
+
+func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
+	who, grant := s.Honest(t.Client, harness.DPoPBound), t.Grant
+	return site{
+		place: attacks.AtResource, nonce: "nonce-rs", who: who, url: r.URL,
+		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
+		honest: func(c *expect.Case) harness.Outcome {
+			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
+		},
+		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
+			token := c.Kept(who, grant)
+			return func(change harness.ProofChange) harness.Outcome {
+				return c.Call(harness.ResourceCall{Who: who, Token: token, Resource: r, Proof: change})
+			}
+		},
+	}
+}
+
+// proofs runs every row of defects in a proof at every site.
+func proofs(s *expect.Suite) {
+	all := sites(s)
+	for _, a := range attacks.Proofs() {
+		placed := false
+		for _, where := range all {
+			if !a.RunsAt(where.place) {
+				continue
+			}
+			placed = true
+			if a.ID == "dpop-htu-default-port" && namesPort(where.url) {
+				s.Skip(a.Check, where.at, "discovered: the address names a port, so that it has no default port to add")
+				continue
+			}
+			s.It(a.Check, where.at, func(c *expect.Case) { proof(c, s, a, where) })
+		}
+		if !placed {
+			s.Skip(a.Check, expect.Place{Endpoint: "token"}, "no client and endpoint of the target can show it")
+		}
+	}
+}
+
+func namesPort(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Port() != ""
+}
+
+func proof(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site) {
+	honest := func() harness.Outcome { return where.honest(c) }
+	c.Assume(honest()).To(expect.BeAccepted(), "the honest proof")
+	send := where.prepare(c)
+	var answer harness.Outcome
+	c.Attack(func() { answer = send(a.Change) })
+	c.Assume(honest()).To(expect.BeAccepted(), "the honest proof, again")
+	judge(c, s, a, where, answer)
+}
+
+func judge(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site, answer harness.Outcome) {
+	form := formOf(a, where)
+	switch {
+	case a.Mode == attacks.Accept:
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Passes("it was accepted: %s", answer)
+		return
+	case a.NonceDecides == attacks.Always && answer.State == harness.Granted:
+		c.Measured("accepted")
+		c.Passes("it was accepted, which is as legitimate as a refusal")
+		return
+	case a.NonceDecides == attacks.WithNonce && answer.State == harness.Granted && s.Learned.Has(where.nonce) == harness.Yes:
+		c.Measured("not looked at next to a fresh nonce")
+		c.Passes("it was accepted together with a fresh nonce of the server, by which alone this server judges freshness (RFC 9449 §4.3 item 11)")
+		return
+	}
+	c.Refuses(answer, form)
+}
+
+func formOf(a attacks.ProofAttack, where site) harness.Refusal {
+	if where.place != attacks.AtResource {
+		return a.Refusal
+	}
+	if len(a.Resource.Status) > 0 {
+		return a.Resource
+	}
+	return attacks.DPoPChallenge("invalid_dpop_proof")
+}

@@ -1,0 +1,395 @@
+package dpop
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// capture keeps the bytes of an honest proof.
+func capture(into *string) harness.ProofChange {
+	return func(p *harness.Proof) {
+		p.Spell = func(input, signature string) string { *into = input + "." + signature; return *into }
+	}
+}
+
+func verbatim(compact *string) harness.ProofChange {
+	return func(p *harness.Proof) { p.Verbatim(*compact) }
+}
+
+// replay sends the very bytes of an accepted proof again, with a request that is otherwise fresh (RFC 9449 §11.1).
+func replay(s *expect.Suite) {
+	check := attacks.Keys().Replay
+	for _, where := range sites(s) {
+		form := where.form(check.Refusal)
+		form.Errors = append(form.Errors, "use_dpop_nonce") // a single-use nonce ends the proof as well
+		s.It(check, where.at, func(c *expect.Case) {
+			var proof string
+			first, second := where.prepare(c), where.prepare(c)
+			c.Assume(first(capture(&proof))).To(expect.BeAccepted(), "the honest proof")
+			var answer harness.Outcome
+			c.Attack(func() { answer = second(verbatim(&proof)) })
+			c.Assume(where.honest(c)).To(expect.BeAccepted(), "an honest proof, again")
+			c.Refuses(answer, form)
+		})
+	}
+}
+
+// form is how a refusal looks at a site: in the body of the AS, in the challenge of a resource.
+func (w site) form(as harness.Refusal) harness.Refusal {
+	if w.place == attacks.AtResource {
+		return attacks.DPoPChallenge(as.Errors...)
+	}
+	return as
+}
+
+// jkt reads the key that a token is bound to.
+func jkt(claims map[string]any) (string, bool) {
+	cnf, _ := claims["cnf"].(map[string]any)
+	s, ok := cnf["jkt"].(string)
+	return s, ok
+}
+
+// binding looks at the tokens themselves (RFC 9449 §5, §6).
+func binding(s *expect.Suite) {
+	k := attacks.Keys()
+	thumbprint := func(check attacks.Check, where site, grant string, change harness.ProofChange) {
+		s.It(check, where.at, func(c *expect.Case) {
+			o := c.Prepared(where.who, grant)(harness.TokenRequest{Proof: change})
+			if change == nil {
+				c.Assume(o).To(expect.BeAccepted(), "the honest proof")
+			} else {
+				c.Assume(c.Obtained(where.who, grant)).To(expect.BeAccepted(), "the honest proof")
+				c.Expect(o).To(expect.BeAccepted())
+			}
+			claims, jwt := o.Token.Claims()
+			if !jwt {
+				c.NotApplicable("observed: the access token is opaque")
+			}
+			got, there := jkt(claims)
+			want := where.who.Key.Thumbprint()
+			switch {
+			case !there:
+				c.Fails("the access token has no cnf.jkt")
+			case got != want:
+				c.Fails("cnf.jkt is %q, the thumbprint of the proof key is %q", got, want)
+			}
+			c.Passes("cnf.jkt is the thumbprint of the proof key")
+		})
+	}
+	for _, grant := range grants() {
+		trial := prover(s, grant)
+		if trial == nil {
+			continue
+		}
+		where := tokenSite(s, grant, trial)
+		s.It(k.Bound, where.at, func(c *expect.Case) {
+			o := c.Obtain(where.who, grant)
+			c.Assume(o).To(expect.BeAccepted(), "the honest proof")
+			switch kind := o.Token.TokenType; {
+			case !strings.EqualFold(kind, "DPoP"):
+				c.Fails("a valid proof was answered with token_type %q", kind)
+			case kind != "DPoP":
+				c.Warns("token_type is %q; RFC 9449 §5 spells it DPoP", kind)
+			default:
+				c.Assume(c.Spend(o.Token, grant)).To(expect.BeAccepted(), "the bound token with its proof")
+				c.Passes("token_type DPoP")
+			}
+		})
+		if s.Learned.Has("jwt-at") == harness.No {
+			continue
+		}
+		thumbprint(k.Thumbprint, where, grant, nil)
+		if grant == harness.CodeGrant {
+			thumbprint(k.ThumbprintExtra, where, grant, attacks.Decorate)
+		}
+		if grant == harness.ClientCredentialsGrant {
+			thumbprint(k.EveryGrant, where, grant, nil)
+		}
+	}
+	if s.Learned.Has("jwt-at") == harness.No {
+		s.Skip(k.Thumbprint, expect.Place{Endpoint: "token"}, s.Learned.Capabilities["jwt-at"].How)
+		s.Skip(k.ThumbprintExtra, expect.Place{Endpoint: "token"}, s.Learned.Capabilities["jwt-at"].How)
+		s.Skip(k.EveryGrant, expect.Place{Endpoint: "token"}, s.Learned.Capabilities["jwt-at"].How)
+	} else if prover(s, harness.ClientCredentialsGrant) == nil {
+		s.Skip(k.EveryGrant, expect.Place{Endpoint: "token"}, "no client with the client_credentials grant gets DPoP-bound tokens")
+	}
+	introspection(s, k.Introspection)
+	proofMissing(s, k.ProofMissing)
+}
+
+func introspection(s *expect.Suite, check attacks.Check) {
+	trial := prover(s, harness.CodeGrant)
+	if trial == nil {
+		trial = prover(s, harness.ClientCredentialsGrant)
+	}
+	at := expect.Place{Endpoint: "introspect"}
+	if trial == nil {
+		s.Skip(check, at, "no client gets DPoP-bound tokens")
+		return
+	}
+	at.Grant, at.Client = trial.Grant, trial.Client.ClientID
+	who := s.Honest(trial.Client, harness.DPoPBound)
+	s.It(check, at, func(c *expect.Case) {
+		members := c.Introspected(who, trial.Grant)
+		got, there := jkt(members)
+		want := who.Key.Thumbprint()
+		kind, _ := members["token_type"].(string)
+		switch {
+		case !there:
+			c.Fails("the introspection of a bound token has no cnf.jkt")
+		case got != want:
+			c.Fails("cnf.jkt is %q, the thumbprint of the proof key is %q", got, want)
+		case kind != "" && !strings.EqualFold(kind, "DPoP"):
+			c.Fails("token_type is %q for a DPoP-bound token", kind)
+		}
+		c.Passes("introspection names the bound key")
+	})
+}
+
+// proofMissing leaves the proof out for clients that registered dpop_bound_access_tokens (RFC 9449 §5.2).
+func proofMissing(s *expect.Suite, check attacks.Check) {
+	placed := false
+	for _, grant := range grants() {
+		trial := s.Pick(func(t harness.Trial) bool {
+			own := t.Grant == grant || grant == harness.RefreshGrant && t.Grant == harness.CodeGrant && t.Refresh != harness.No
+			return own && t.Client.DPoPBoundAccessTokens
+		})
+		if trial == nil {
+			continue
+		}
+		placed = true
+		where := tokenSite(s, grant, trial)
+		s.It(check, where.at, func(c *expect.Case) {
+			without := where.who
+			without.Key = nil
+			send := c.Prepared(where.who, grant)
+			answer := c.Between(func() harness.Outcome { return where.honest(c) }, func() harness.Outcome {
+				return c.Loot(send(harness.TokenRequest{Who: without}), grant)
+			}, "the honest proof")
+			c.Refuses(answer, check.Refusal)
+		})
+	}
+	if !placed {
+		s.Skip(check, expect.Place{Endpoint: "token"}, "declared: no client of the target file has dpop_bound_access_tokens: true")
+	}
+}
+
+func refresh(s *expect.Suite) {
+	k := attacks.Keys()
+	pick := func(kind func(*harness.Client) bool) *harness.Trial {
+		return s.Pick(func(t harness.Trial) bool {
+			return t.Grant == harness.CodeGrant && t.Binding == harness.DPoPBound && t.Refresh != harness.No && kind(t.Client)
+		})
+	}
+	place := func(t *harness.Trial) expect.Place {
+		return expect.Place{Endpoint: "token", Grant: harness.RefreshGrant, Client: t.Client.ClientID}
+	}
+	if public := pick((*harness.Client).Public); public == nil {
+		for _, check := range []attacks.Check{k.RefreshOtherKey, k.RefreshNoProof} {
+			s.Skip(check, expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}, "no public client gets a refresh token with DPoP")
+		}
+	} else {
+		who := s.Honest(public.Client, harness.DPoPBound)
+		attack := func(check attacks.Check, key func(c *expect.Case) *harness.Key) {
+			s.It(check, place(public), func(c *expect.Case) {
+				thief := who
+				thief.Key = key(c)
+				send := c.Prepared(who, harness.RefreshGrant)
+				answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+					return c.Loot(send(harness.TokenRequest{Who: thief}), harness.RefreshGrant)
+				}, "the honest refresh")
+				c.Refuses(answer, check.Refusal)
+			})
+		}
+		attack(k.RefreshOtherKey, func(c *expect.Case) *harness.Key { return c.ProofKey("attacker") })
+		attack(k.RefreshNoProof, func(*expect.Case) *harness.Key { return nil })
+	}
+	confidential := pick((*harness.Client).Confidential)
+	if confidential == nil {
+		for _, check := range []attacks.Check{k.RefreshNewKey, k.RefreshFollows} {
+			s.Skip(check, expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}, "no confidential client gets a refresh token with DPoP")
+		}
+		return
+	}
+	who := s.Honest(confidential.Client, harness.DPoPBound)
+	moved := who
+	moved.Key = s.ProofKey("new key of " + confidential.Client.ClientID)
+	move := func(c *expect.Case) harness.Outcome {
+		send := c.Prepared(who, harness.RefreshGrant)
+		return c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+			return send(harness.TokenRequest{Who: moved})
+		}, "the honest refresh")
+	}
+	s.It(k.RefreshNewKey, place(confidential), func(c *expect.Case) {
+		answer := move(c)
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Expect(c.Spend(answer.Token, harness.RefreshGrant)).To(expect.BeAccepted())
+		c.Passes("the refresh token works with a new key, and so does its access token")
+	})
+	s.It(k.RefreshFollows, place(confidential), func(c *expect.Case) {
+		answer := move(c)
+		if answer.State != harness.Granted {
+			c.NotApplicable("observed: a new key is refused at refresh (%s)", answer)
+		}
+		claims, jwt := answer.Token.Claims()
+		if !jwt {
+			c.NotApplicable("observed: the access token is opaque")
+		}
+		if got, _ := jkt(claims); got != moved.Key.Thumbprint() {
+			c.Fails("cnf.jkt of the refreshed token is %q, the proof of the request was made with %q", got, moved.Key.Thumbprint())
+		}
+		c.Passes("the refreshed token is bound to the new key")
+	})
+}
+
+// codeBinding checks that a code which was asked for with a key is redeemed with that key only (RFC 9449 §10).
+func codeBinding(s *expect.Suite) {
+	k := attacks.Keys()
+	trial := prover(s, harness.CodeGrant)
+	checks := []attacks.Check{k.JKTOtherKey, k.JKTNoProof, k.PAROtherKey, k.PARNoProof, k.PARContradiction, k.PARJKT, k.PARHeader}
+	if trial == nil {
+		for _, check := range checks {
+			s.Skip(check, expect.Place{Endpoint: "token", Grant: harness.CodeGrant}, "no client with the authorization_code grant gets DPoP-bound tokens")
+		}
+		return
+	}
+	who := s.Honest(trial.Client, harness.DPoPBound)
+	at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID}
+	thief, nobody := who, who
+	thief.Key, nobody.Key = s.ProofKey("attacker"), nil
+	announced := func(key *harness.Key) harness.Change {
+		return func(m *harness.Message, _ harness.Facts) { m.Params.Set("dpop_jkt", key.Thumbprint()) }
+	}
+	byParameter := harness.AuthorizationRequest{Who: who, Change: announced(who.Key)}
+	byProof := harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, PushProof: harness.WithProof}
+	// redeem plays the authorization honestly and redeems its code as someone.
+	redeem := func(c *expect.Case, q harness.AuthorizationRequest, as harness.Identity) harness.Outcome {
+		o := c.Authorize(q)
+		if o.State != harness.Granted || o.Code == nil {
+			return harness.Outcome{At: o.At, Why: "the preparation was refused: " + o.String()}
+		}
+		return c.Loot(c.Redeem(o.Code, harness.TokenRequest{Who: as}), harness.CodeGrant)
+	}
+	stolen := func(check attacks.Check, q harness.AuthorizationRequest, as harness.Identity) {
+		if check.ID != k.JKTNoProof.ID && check.ID != k.JKTOtherKey.ID || s.Learned.Has("dpop-jkt") != harness.No {
+			s.It(check, at, func(c *expect.Case) {
+				answer := c.Between(func() harness.Outcome { return redeem(c, q, who) }, func() harness.Outcome { return redeem(c, q, as) }, "the announced key")
+				c.Refuses(answer, check.Refusal)
+			})
+			return
+		}
+		s.Skip(check, at, "needs dpop-jkt; "+s.Learned.Capabilities["dpop-jkt"].How)
+	}
+	stolen(k.JKTOtherKey, byParameter, thief)
+	stolen(k.JKTNoProof, byParameter, nobody)
+	stolen(k.PAROtherKey, byProof, thief)
+	stolen(k.PARNoProof, byProof, nobody)
+
+	par := expect.Place{Endpoint: "par", Client: trial.Client.ClientID}
+	pushed := byParameter
+	pushed.Via = harness.PushedRequest
+	s.It(k.PARContradiction, par, func(c *expect.Case) {
+		both := byProof
+		both.Change = announced(who.Key)
+		contrary := byProof
+		contrary.Change = announced(thief.Key)
+		answer := c.Between(func() harness.Outcome { return redeem(c, both, who) }, func() harness.Outcome {
+			o := c.Push(contrary)
+			if o.State == harness.Granted {
+				o.Got = "a request_uri"
+			}
+			return o
+		}, "dpop_jkt and proof of the same key")
+		c.Refuses(answer, k.PARContradiction.Refusal)
+	})
+	s.It(k.PARJKT, par, func(c *expect.Case) {
+		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome { return redeem(c, pushed, thief) }, "the honest flow")
+		c.Assume(redeem(c, pushed, who)).To(expect.BeAccepted(), "the announced key")
+		c.Expect(answer).To(expect.BeRefused())
+		c.Passes("a code with a pushed dpop_jkt is redeemed with that key only")
+	})
+	s.It(k.PARHeader, par, func(c *expect.Case) {
+		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome { return redeem(c, byProof, who) }, "the honest flow")
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Passes("a pushed request with a proof leads to a token")
+	})
+}
+
+// nonces checks what a server does that demands nonces (RFC 9449 §8, §9, §11.3).
+func nonces(s *expect.Suite) {
+	k := attacks.Keys()
+	all := []attacks.Check{k.NonceMissing, k.NonceOne, k.NonceRandom, k.NonceOfOther, k.NonceDrop}
+	for _, where := range sites(s) {
+		if s.Learned.Has(where.nonce) == harness.No {
+			for _, check := range all {
+				s.Skip(check, where.at, "needs "+where.nonce+"; "+s.Learned.Capabilities[where.nonce].How)
+			}
+			continue
+		}
+		attack := func(c *expect.Case, change harness.ProofChange) harness.Outcome {
+			c.Assume(where.honest(c)).To(expect.BeAccepted(), "a proof with the nonce")
+			send := where.prepare(c)
+			var answer harness.Outcome
+			c.Attack(func() { answer = send(change) })
+			c.Assume(where.honest(c)).To(expect.BeAccepted(), "a proof with the nonce, again")
+			return answer
+		}
+		without := func(p *harness.Proof) { p.Claims.Drop("nonce"); p.Altered("nonce, left out") }
+		form := where.form(k.NonceMissing.Refusal)
+		refuses := func(c *expect.Case, answer harness.Outcome) {
+			c.Expect(answer).To(expect.BeRefused())
+			if answer.Answer != nil && answer.Answer.Header.Get("DPoP-Nonce") == "" {
+				c.Fails("the refusal (%s) brings no DPoP-Nonce: a client cannot go on", answer)
+			}
+			c.Prefer(answer).To(expect.BeRefusedAs(form))
+		}
+		s.It(k.NonceMissing, where.at, func(c *expect.Case) { refuses(c, attack(c, without)) })
+		s.It(k.NonceDrop, where.at, func(c *expect.Case) {
+			answer := attack(c, without)
+			c.Refuses(answer, form)
+		})
+		s.It(k.NonceOne, where.at, func(c *expect.Case) {
+			answer := attack(c, without)
+			if answer.State == harness.Unknown || answer.Answer == nil {
+				c.Unlearned("%s", answer)
+			}
+			if n := len(answer.Answer.Header.Values("DPoP-Nonce")); n > 1 {
+				c.Fails("%d DPoP-Nonce header fields came with one answer", n)
+			}
+			c.Passes("one DPoP-Nonce header field came")
+		})
+		s.It(k.NonceRandom, where.at, func(c *expect.Case) {
+			c.Refuses(attack(c, func(p *harness.Proof) { p.Claims.Set("nonce", harness.Random(24)) }), form)
+		})
+		other := otherNonce(s, where)
+		if other == "" {
+			s.Skip(k.NonceOfOther, where.at, "observed: authorization server and resources share one address, or only one of them demands nonces")
+			continue
+		}
+		s.It(k.NonceOfOther, where.at, func(c *expect.Case) {
+			answer := attack(c, func(p *harness.Proof) { p.Claims.Set("nonce", c.NonceOf(other)) })
+			c.Refuses(answer, form)
+		})
+	}
+	if len(sites(s)) == 0 {
+		for _, check := range all {
+			s.Skip(check, expect.Place{Endpoint: "token"}, "no client and endpoint of the target can show it")
+		}
+	}
+}
+
+// otherNonce is an address of the other kind of server that demands nonces too, "" when there is none.
+func otherNonce(s *expect.Suite, where site) string {
+	all := sites(s)
+	i := slices.IndexFunc(all, func(o site) bool {
+		return (o.place == attacks.AtResource) != (where.place == attacks.AtResource) && !harness.SameOrigin(o.url, where.url) && s.Learned.Has(o.nonce) != harness.No
+	})
+	if i < 0 {
+		return ""
+	}
+	return all[i].url
+}

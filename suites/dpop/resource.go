@@ -1,0 +1,149 @@
+package dpop
+
+import (
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// resources runs the rows that attack a resource outside the proof.
+func resources(s *expect.Suite) {
+	var found []site
+	for _, where := range sites(s) {
+		if where.place == attacks.AtResource {
+			found = append(found, where)
+		}
+	}
+	for _, a := range attacks.ResourceRequests() {
+		if len(found) == 0 {
+			s.Skip(a.Check, expect.Place{Endpoint: "resource", Role: harness.ResourceServer}, "no resource of the target file takes DPoP-bound tokens of its clients")
+		}
+		for _, where := range found {
+			r := resourceOf(s, where)
+			s.It(a.Check, where.at, func(c *expect.Case) { resource(c, s, a, where, r) })
+		}
+	}
+}
+
+func resourceOf(s *expect.Suite, where site) *harness.Resource {
+	for _, r := range s.ResourcesFor(where.who.Client, where.at.Grant) {
+		if r.Name == where.at.Endpoint {
+			return r
+		}
+	}
+	return nil
+}
+
+func resource(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where site, r *harness.Resource) {
+	call := material(c, s, a, where, r)
+	answer := c.Between(func() harness.Outcome { return where.honest(c) }, func() harness.Outcome { return c.Call(call) }, "the honest request")
+	if a.Mode == attacks.Accept {
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Passes("it opened")
+		return
+	}
+	c.Refuses(answer, a.Refusal)
+}
+
+// material is the request of an attack, with the token that it presents; a token that is not the case's own is first shown to work.
+func material(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where site, r *harness.Resource) harness.ResourceCall {
+	call := harness.ResourceCall{Who: where.who, Token: c.Kept(where.who, where.at.Grant), Resource: r, Scheme: a.Scheme, Change: a.Change}
+	if call.Scheme == "" {
+		call.Scheme = "DPoP"
+	}
+	if a.NoProof == attacks.Proof {
+		call.Who.Key = nil
+	}
+	switch a.Token {
+	case attacks.PlainToken:
+		plain := s.Pick(func(t harness.Trial) bool {
+			return t.Binding == harness.Unbound && t.Works == harness.Yes && opens(s, t, r)
+		})
+		if plain == nil {
+			c.NotApplicable("observed: no client gets an unbound token for %s", r.Name)
+		}
+		token := c.Obtain(s.Honest(plain.Client, harness.Unbound), plain.Grant)
+		c.Assume(token).To(expect.BeAccepted(), "an unbound token")
+		c.Assume(c.Call(harness.ResourceCall{Who: s.Honest(plain.Client, harness.Unbound), Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the unbound token as a bearer token")
+		call.Token = token.Token.AccessToken
+	case attacks.OtherBoundToken:
+		other := c.Obtain(where.who, where.at.Grant)
+		c.Assume(other).To(expect.BeAccepted(), "another token of the same key")
+		c.Assume(c.Call(harness.ResourceCall{Who: where.who, Token: other.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the other token")
+		made := call.Token
+		call.Token = other.Token.AccessToken
+		call.Proof = func(p *harness.Proof) { p.Claims.Set("ath", harness.AccessTokenHash(made)) }
+	case attacks.TokenOfOther:
+		other := s.Pick(func(t harness.Trial) bool {
+			return t.Binding == harness.DPoPBound && t.Client != where.who.Client && opens(s, t, r)
+		})
+		if other == nil {
+			c.NotApplicable("no second client gets DPoP-bound tokens for %s", r.Name)
+		}
+		who := s.Honest(other.Client, harness.DPoPBound)
+		token := c.Obtain(who, other.Grant)
+		c.Assume(token).To(expect.BeAccepted(), "a token of client "+other.Client.ClientID)
+		c.Assume(c.Call(harness.ResourceCall{Who: who, Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the token of client "+other.Client.ClientID)
+		call.Token = token.Token.AccessToken
+	}
+	return call
+}
+
+// challenges reads the WWW-Authenticate of a resource (RFC 9449 §7.1).
+func challenges(s *expect.Suite) {
+	k := attacks.Keys()
+	for _, where := range sites(s) {
+		if where.place != attacks.AtResource {
+			continue
+		}
+		r := resourceOf(s, where)
+		between := func(c *expect.Case, attack func() harness.Outcome) harness.Outcome {
+			answer := c.Between(func() harness.Outcome { return where.honest(c) }, attack, "the honest request")
+			c.Expect(answer).To(expect.BeRefused())
+			return answer
+		}
+		s.It(k.ChallengePlain, where.at, func(c *expect.Case) {
+			o := between(c, func() harness.Outcome {
+				return c.Call(harness.ResourceCall{Who: harness.Identity{Client: where.who.Client}, Resource: r})
+			})
+			switch {
+			case o.Status != 401:
+				c.Fails("a request without credentials was answered with HTTP %d, not 401", o.Status)
+			case !o.Challenges("DPoP"):
+				c.Fails("WWW-Authenticate names no DPoP challenge")
+			case o.ChallengeParameter("algs") == "":
+				c.Warns("the DPoP challenge has no algs")
+			case o.ChallengeParameter("error") != "":
+				c.Warns("an error is named although nothing was sent")
+			default:
+				c.Passes("WWW-Authenticate: DPoP algs=%q", o.ChallengeParameter("algs"))
+			}
+		})
+		send := func(change harness.ProofChange) func(c *expect.Case) func() harness.Outcome {
+			return func(c *expect.Case) func() harness.Outcome {
+				call := where.prepare(c)
+				return func() harness.Outcome { return call(change) }
+			}
+		}
+		// A wrong code here is the finding itself, so it fails at the level of the row instead of warning.
+		codes := func(check attacks.Check, change harness.ProofChange) {
+			s.It(check, where.at, func(c *expect.Case) {
+				o := between(c, send(change)(c))
+				if misfit := check.Refusal.Misfit(o); misfit != "" {
+					c.Warns("refused, but %s", misfit)
+					return
+				}
+				c.Passes("refused with %s", o)
+			})
+		}
+		codes(k.ChallengeKey, func(p *harness.Proof) {
+			p.Key = p.Facts.Attacker
+			p.Header.Set("alg", p.Key.Alg)
+			p.Header.Set("jwk", p.Key.PublicJWK())
+		})
+		codes(k.ChallengeProof, func(p *harness.Proof) {
+			p.Altered("signature, by another key")
+			p.Sign = p.Facts.Attacker.Sign
+		})
+	}
+}

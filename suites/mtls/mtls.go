@@ -1,0 +1,406 @@
+// Package mtls checks client authentication by mutual TLS and certificate-bound tokens (RFC 8705).
+package mtls
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// Specs declares the checks of the suite for a target.
+func Specs(s *expect.Suite) {
+	certificates(s)
+	tokens(s)
+	refresh(s)
+	resources(s)
+}
+
+func bound(t harness.Trial) bool { return t.Binding == harness.CertificateBound }
+
+// clientsOf are the clients that a row runs with, each by the cheapest grant that it has: the certificate is checked before the grant.
+func clientsOf(s *expect.Suite, a attacks.CertificateAttack) []*harness.Trial {
+	fits := a.Clients
+	if fits == nil {
+		fits = (*harness.Client).MutualTLS
+	}
+	var out []*harness.Trial
+	for _, grant := range []string{harness.ClientCredentialsGrant, harness.CodeGrant} {
+		for _, t := range s.All(func(t harness.Trial) bool { return t.Grant == grant && t.Client.MutualTLS() && fits(t.Client) }) {
+			if !slices.ContainsFunc(out, func(o *harness.Trial) bool { return o.Client == t.Client }) {
+				out = append(out, t)
+			}
+		}
+	}
+	if a.Clients == nil {
+		out = onePerMethod(out)
+	}
+	return out
+}
+
+// onePerMethod keeps the first client of each authentication method: a defence may hold for one method only.
+func onePerMethod(in []*harness.Trial) []*harness.Trial {
+	var out []*harness.Trial
+	for _, t := range in {
+		if !slices.ContainsFunc(out, func(o *harness.Trial) bool {
+			return o.Client.TokenEndpointAuthMethod == t.Client.TokenEndpointAuthMethod
+		}) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// site is one endpoint where a certificate decides.
+type site struct {
+	at      expect.Place
+	who     harness.Identity
+	grant   string
+	honest  func(c *expect.Case) harness.Outcome
+	present func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome
+}
+
+func tokenSite(s *expect.Suite, t *harness.Trial) site {
+	who, grant := s.Honest(t.Client, t.Binding), t.Grant
+	return site{
+		who: who, grant: grant, at: expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID},
+		honest: func(c *expect.Case) harness.Outcome { return c.Obtained(who, grant) },
+		present: func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome {
+			send := c.Prepared(who, grant)
+			q := harness.TokenRequest{Who: who, At: s.Metadata.Endpoint("token_endpoint", who.Cert), Change: func(m *harness.Message, f harness.Facts) {
+				m.Who.Cert = cert
+				if a.Change != nil {
+					a.Change(m, f)
+				}
+			}}
+			if a.Plain == attacks.Conventional {
+				q.At = s.Metadata.String("token_endpoint")
+			}
+			var answer harness.Outcome
+			c.Attack(func() { answer = c.Loot(send(q), grant) })
+			return answer
+		},
+	}
+}
+
+func resourceSites(s *expect.Suite) []site {
+	var out []site
+	for i := range s.Target.Clients {
+		for _, r := range s.ResourcesFor(&s.Target.Clients[i], harness.CodeGrant) {
+			if slices.ContainsFunc(out, func(o site) bool { return o.at.Endpoint == r.Name }) {
+				continue
+			}
+			if t := s.Pick(func(t harness.Trial) bool { return bound(t) && opens(s, t, r) }); t != nil {
+				out = append(out, resourceSite(s, t, r))
+			}
+		}
+	}
+	return out
+}
+
+func opens(s *expect.Suite, t harness.Trial, r *harness.Resource) bool {
+	return slices.ContainsFunc(s.ResourcesFor(t.Client, t.Grant), func(own *harness.Resource) bool { return own.Name == r.Name })
+}
+
+func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
+	who, grant := s.Honest(t.Client, harness.CertificateBound), t.Grant
+	return site{
+		who: who, grant: grant, at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
+		honest: func(c *expect.Case) harness.Outcome {
+			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
+		},
+		present: func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome {
+			token := c.Kept(who, grant)
+			var answer harness.Outcome
+			c.Attack(func() {
+				answer = c.Call(harness.ResourceCall{Who: who, Token: token, Resource: r, Change: func(m *harness.Message, _ harness.Facts) { m.Who.Cert = cert }})
+			})
+			return answer
+		},
+	}
+}
+
+// certificates runs every row of wrong certificates at every endpoint where one decides.
+func certificates(s *expect.Suite) {
+	resources := resourceSites(s)
+	for _, a := range attacks.Certificates() {
+		var places []site
+		if a.RunsAt(attacks.AtToken) {
+			for _, t := range clientsOf(s, a) {
+				places = append(places, tokenSite(s, t))
+			}
+		}
+		if a.RunsAt(attacks.AtResource) {
+			places = append(places, resources...)
+		}
+		if len(places) == 0 {
+			role := harness.AuthorizationServer
+			if !a.RunsAt(attacks.AtToken) {
+				role = harness.ResourceServer
+			}
+			s.Skip(a.Check, expect.Place{Endpoint: map[harness.Role]string{harness.AuthorizationServer: "token", harness.ResourceServer: "resource"}[role], Role: role}, "the target file names no client with a certificate to which it applies")
+		}
+		for _, where := range places {
+			s.It(a.Check, where.at, func(c *expect.Case) { certificate(c, s, a, where) })
+		}
+	}
+}
+
+func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, where site) {
+	facts := attacks.CertificateFacts{Tester: s.Tester, Client: where.who.Client, Right: where.who.Cert, Other: other(c, s, a, where)}
+	cert, err := a.Certificate(facts)
+	if err != nil {
+		c.Unlearned("the attacking certificate cannot be made: %v", err)
+	}
+	c.Assume(where.honest(c)).To(expect.BeAccepted(), "the right certificate")
+	answer := where.present(c, a, cert)
+	c.Assume(where.honest(c)).To(expect.BeAccepted(), "the right certificate, again")
+	if answer.State == harness.Refused && cert != nil && answer.Answer != nil && answer.Answer.TLS != nil && !answer.Answer.TLS.CertificateRequested {
+		c.Unlearned("the server did not ask for a certificate on this connection: the attack was not seen (%s)", answer)
+	}
+	c.Refuses(answer, a.Refusal)
+}
+
+// other is a second client with a certificate of its own, shown to work where the row uses its certificate.
+func other(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, where site) *harness.Client {
+	if !strings.Contains(a.ID, "other-client") {
+		return nil
+	}
+	t := s.Pick(func(t harness.Trial) bool {
+		return bound(t) && t.Client != where.who.Client && t.Client.TokenEndpointAuthMethod == where.who.Client.TokenEndpointAuthMethod
+	})
+	if t == nil {
+		t = s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != where.who.Client })
+	}
+	if t == nil {
+		c.NotApplicable("the target file names no second client with a certificate")
+	}
+	c.Assume(c.Obtained(s.Honest(t.Client, harness.CertificateBound), t.Grant)).To(expect.BeAccepted(), "client "+t.Client.ClientID+" with its own certificate")
+	return t.Client
+}
+
+// thumbprint reads the certificate that a token is bound to (RFC 8705 §3.1).
+func thumbprint(members map[string]any) (string, bool) {
+	cnf, _ := members["cnf"].(map[string]any)
+	s, ok := cnf["x5t#S256"].(string)
+	return s, ok
+}
+
+// tokens looks at certificate-bound tokens themselves.
+func tokens(s *expect.Suite) {
+	k := attacks.CertificateBindings()
+	first := func(grant string) *harness.Trial {
+		return s.Pick(func(t harness.Trial) bool {
+			return bound(t) && t.Grant == grant && t.Client.TLSClientCertificateBoundAccessTokens
+		})
+	}
+	code, machine := first(harness.CodeGrant), first(harness.ClientCredentialsGrant)
+	either := code
+	if either == nil {
+		either = machine
+	}
+	look := func(check attacks.Check, t *harness.Trial, see func(c *expect.Case, who harness.Identity, grant string)) {
+		if t == nil {
+			s.Skip(check, expect.Place{Endpoint: "token"}, "no client with tls_client_certificate_bound_access_tokens and a certificate gets a token")
+			return
+		}
+		endpoint := "token"
+		if check.ID == k.Introspection.ID {
+			endpoint = "introspect"
+		}
+		s.It(check, expect.Place{Endpoint: endpoint, Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+			see(c, s.Honest(t.Client, harness.CertificateBound), t.Grant)
+		})
+	}
+	claims := func(c *expect.Case, who harness.Identity, grant string) map[string]any {
+		o := c.Obtain(who, grant)
+		c.Assume(o).To(expect.BeAccepted(), "the right certificate")
+		claims, jwt := o.Token.Claims()
+		if !jwt {
+			c.NotApplicable("observed: the access token is opaque")
+		}
+		return claims
+	}
+	isBound := func(c *expect.Case, who harness.Identity, grant string) {
+		got, there := thumbprint(claims(c, who, grant))
+		switch want := who.Cert.Thumbprint(); {
+		case !there:
+			c.Fails("the access token has no cnf.x5t#S256 although a certificate was presented")
+		case got == who.Cert.KeyThumbprint():
+			c.Fails("cnf.x5t#S256 is the hash of the public key, not of the certificate")
+		case got != want:
+			c.Fails("cnf.x5t#S256 is %q, the hash of the certificate is %q", got, want)
+		}
+		c.Passes("cnf.x5t#S256 is the hash of the certificate")
+	}
+	look(k.Thumbprint, either, isBound)
+	look(k.ThumbprintOfLeaf, either, func(c *expect.Case, who harness.Identity, grant string) {
+		got, there := thumbprint(claims(c, who, grant))
+		switch {
+		case !there:
+			c.Unlearned("the access token has no cnf.x5t#S256 to look at")
+		case got == who.Cert.KeyThumbprint():
+			c.Fails("cnf.x5t#S256 is the hash of the public key (SPKI)")
+		case slices.Contains(who.Cert.IssuerThumbprints(), got):
+			c.Fails("cnf.x5t#S256 is the hash of the issuer's certificate")
+		}
+		c.Passes("cnf.x5t#S256 is the hash neither of the key nor of the issuer")
+	})
+	look(k.EveryGrant, machine, isBound)
+	look(k.Introspection, either, func(c *expect.Case, who harness.Identity, grant string) {
+		got, there := thumbprint(c.Introspected(who, grant))
+		switch {
+		case !there:
+			c.Fails("the introspection of a bound token has no cnf.x5t#S256")
+		case got != who.Cert.Thumbprint():
+			c.Fails("cnf.x5t#S256 is %q, the hash of the certificate is %q", got, who.Cert.Thumbprint())
+		}
+		c.Passes("introspection names the bound certificate")
+	})
+	withoutCertificate(s, k.WithoutCertificate)
+}
+
+// withoutCertificate lets a client that asked for bound tokens, and authenticates in another way, come without a certificate.
+func withoutCertificate(s *expect.Suite, check attacks.Check) {
+	t := s.Pick(func(t harness.Trial) bool { return bound(t) && !t.Client.MutualTLS() && t.Client.Confidential() })
+	if t == nil {
+		s.Skip(check, expect.Place{Endpoint: "token"}, "the target file names no client with a secret or key that asks for certificate-bound tokens")
+		return
+	}
+	where := tokenSite(s, t)
+	s.It(check, where.at, func(c *expect.Case) {
+		answer := c.Between(func() harness.Outcome { return where.honest(c) }, func() harness.Outcome {
+			bare := where.who
+			bare.Cert = nil
+			o := c.Prepared(bare, where.grant)(harness.TokenRequest{Who: bare})
+			if o.State != harness.Granted {
+				return o
+			}
+			if claims, jwt := o.Token.Claims(); jwt {
+				if got, claimed := thumbprint(claims); claimed {
+					o.Got = "a token that claims to be bound to " + got + ", though no certificate was presented"
+					return o
+				}
+			}
+			o.Got = "an unbound token, which RFC 8705 leaves to the server,"
+			return o
+		}, "the right certificate")
+		c.Refuses(answer, check.Refusal)
+	})
+}
+
+func refresh(s *expect.Suite) {
+	k := attacks.CertificateBindings()
+	pick := func(fits func(*harness.Client) bool) *harness.Trial {
+		return s.Pick(func(t harness.Trial) bool {
+			return bound(t) && t.Grant == harness.CodeGrant && t.Refresh != harness.No && fits(t.Client)
+		})
+	}
+	attack := func(check attacks.Check, t *harness.Trial, cert func(c *expect.Case, who harness.Identity) *harness.Certificate) {
+		at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
+		if t == nil {
+			s.Skip(check, at, "the target file names no such client that gets a refresh token with a certificate")
+			return
+		}
+		at.Client = t.Client.ClientID
+		who := s.Honest(t.Client, harness.CertificateBound)
+		s.It(check, at, func(c *expect.Case) {
+			wrong := cert(c, who)
+			send := c.Prepared(who, harness.RefreshGrant)
+			answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+				return c.Loot(send(harness.TokenRequest{At: c.Metadata.Endpoint("token_endpoint", who.Cert), Change: func(m *harness.Message, _ harness.Facts) { m.Who.Cert = wrong }}), harness.RefreshGrant)
+			}, "the honest refresh")
+			c.Refuses(answer, check.Refusal)
+		})
+	}
+	stranger := func(c *expect.Case, who harness.Identity) *harness.Certificate {
+		var nobody *harness.Authority
+		cert, err := nobody.Issue(harness.Issue{Name: "a stranger's certificate", Like: who.Cert.Leaf})
+		if err != nil {
+			c.Unlearned("the attacking certificate cannot be made: %v", err)
+		}
+		return cert
+	}
+	public := pick((*harness.Client).Public)
+	attack(k.RefreshOther, public, stranger)
+	attack(k.RefreshNone, public, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
+	attack(k.RefreshOfOther, pick((*harness.Client).MutualTLS), func(c *expect.Case, who harness.Identity) *harness.Certificate {
+		t := s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != who.Client && t.Client.MutualTLS() })
+		if t == nil {
+			c.NotApplicable("the target file names no second client with a certificate")
+		}
+		return c.CertificateOf(t.Client)
+	})
+}
+
+// resources looks at what must open, and at a token of the other binding.
+func resources(s *expect.Suite) {
+	k := attacks.CertificateBindings()
+	none := func(check attacks.Check, why string) {
+		s.Skip(check, expect.Place{Endpoint: "resource", Role: harness.ResourceServer}, why)
+	}
+	sites := resourceSites(s)
+	if len(sites) == 0 {
+		none(k.Resource, "no resource of the target file takes certificate-bound tokens of its clients")
+	}
+	for _, where := range sites {
+		s.It(k.Resource, where.at, func(c *expect.Case) {
+			c.Assume(c.Obtain(where.who, where.grant)).To(expect.BeAccepted(), "the right certificate at the token endpoint")
+			c.Expect(where.honest(c)).To(expect.BeAccepted())
+			c.Passes("it opened")
+		})
+	}
+	selfSigned := s.Pick(func(t harness.Trial) bool {
+		return bound(t) && t.Client.TokenEndpointAuthMethod == "self_signed_tls_client_auth" && len(s.ResourcesFor(t.Client, t.Grant)) > 0
+	})
+	if selfSigned == nil {
+		none(k.ResourceSelfSigned, "no client with a self-signed certificate gets a token for a resource")
+	} else {
+		where := resourceSite(s, selfSigned, s.ResourcesFor(selfSigned.Client, selfSigned.Grant)[0])
+		s.It(k.ResourceSelfSigned, where.at, func(c *expect.Case) {
+			c.Assume(c.Obtain(where.who, where.grant)).To(expect.BeAccepted(), "the right certificate at the token endpoint")
+			c.Expect(where.honest(c)).To(expect.BeAccepted())
+			c.Passes("it opened")
+		})
+	}
+	bearerOverMutualTLS(s, k.BearerOverMutualTLS, sites, none)
+}
+
+// bearerOverMutualTLS presents a DPoP-bound token without proof on a connection with a certificate.
+func bearerOverMutualTLS(s *expect.Suite, check attacks.Check, sites []site, none func(attacks.Check, string)) {
+	placed := false
+	for _, where := range sites {
+		var r *harness.Resource
+		t := s.Pick(func(t harness.Trial) bool {
+			if t.Binding != harness.DPoPBound {
+				return false
+			}
+			i := slices.IndexFunc(s.ResourcesFor(t.Client, t.Grant), func(own *harness.Resource) bool { return own.Name == where.at.Endpoint })
+			if i >= 0 {
+				r = s.ResourcesFor(t.Client, t.Grant)[i]
+			}
+			return i >= 0
+		})
+		if t == nil {
+			continue
+		}
+		placed = true
+		who := s.Honest(t.Client, harness.DPoPBound)
+		s.It(check, where.at, func(c *expect.Case) {
+			answer := c.Between(func() harness.Outcome {
+				if o := where.honest(c); o.State != harness.Granted {
+					return o
+				}
+				return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, t.Grant), Resource: r})
+			}, func() harness.Outcome {
+				return c.Call(harness.ResourceCall{Who: harness.Identity{Client: where.who.Client, Cert: where.who.Cert}, Token: c.Kept(who, t.Grant), Resource: r})
+			}, "each token in its own way")
+			c.Refuses(answer, check.Refusal)
+		})
+	}
+	if !placed {
+		none(check, "no resource takes both certificate-bound and DPoP-bound tokens")
+	}
+}

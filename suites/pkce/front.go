@@ -1,0 +1,255 @@
+package pkce
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// anyCodeClient is the client of the front channel's checks: the first that can get a code.
+func anyCodeClient(s *expect.Suite) *harness.Trial {
+	return s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant })
+}
+
+const noCodeClient = "the target file names no client with the authorization_code grant that could get a token"
+
+// redirects runs the rows of mutated redirect URIs. The oracle is where the browser is sent, before any login.
+func redirects(s *expect.Suite) {
+	trial := anyCodeClient(s)
+	for _, a := range attacks.Redirects() {
+		at := expect.Place{Endpoint: "authorize", Role: harness.AuthorizationServer}
+		if trial == nil {
+			s.Skip(a.Check, at, noCodeClient)
+			continue
+		}
+		at.Client = trial.Client.ClientID
+		who := s.Honest(trial.Client, trial.Binding)
+		if trial.Client.RequirePushedAuthorizationRequests || s.Metadata.True("require_pushed_authorization_requests") {
+			s.Skip(a.Check, at, "authorization requests must be pushed; an unregistered redirect_uri cannot be tried in the front channel")
+			continue
+		}
+		s.It(a.Check, at, func(c *expect.Case) {
+			uri := a.URI(trial.Client.RedirectURIs[0])
+			if slices.Contains(trial.Client.RedirectURIs, uri) {
+				c.NotApplicable("%s is registered", uri)
+			}
+			answer := c.Between(func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) }, func() harness.Outcome {
+				return c.ToRedirect(who, uri, func(m *harness.Message, _ harness.Facts) {
+					m.Params.Set("redirect_uri", uri)
+					if a.Client != nil {
+						m.Params.Set("client_id", a.Client(trial.Client.ClientID))
+					}
+					if a.Scope != "" {
+						m.Params.Set("scope", a.Scope)
+					}
+				})
+			}, "the honest authorization request")
+			c.Refuses(answer, a.Refusal)
+		})
+	}
+}
+
+func frontChannel(s *expect.Suite) {
+	f := attacks.FrontChannel()
+	trial := anyCodeClient(s)
+	authorize := expect.Place{Endpoint: "authorize"}
+	if trial == nil {
+		for _, check := range []attacks.Check{f.StateExact, f.StateInError, f.IssPresent, f.IssInError, f.RedirectAfterLogin, f.RedirectAfterConsent,
+			f.ImplicitToken, f.HybridToken, f.PasswordGrant, f.AuthorizeCORS, f.ReferrerPolicy} {
+			s.Skip(check, authorize, noCodeClient)
+		}
+		return
+	}
+	authorize.Client = trial.Client.ClientID
+	who := s.Honest(trial.Client, trial.Binding)
+	honest := func(c *expect.Case) func() harness.Outcome {
+		return func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) }
+	}
+	with := func(c *expect.Case, change harness.Change) func() harness.Outcome {
+		return func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who, Change: change}) }
+	}
+	badScope := func(m *harness.Message, _ harness.Facts) { m.Params.Set("response_type", "popcheck-unknown") }
+
+	s.It(f.StateExact, authorize, func(c *expect.Case) {
+		const state = `popcheck & a=b %20 + # "quoted" <tag> end`
+		o := c.Between(honest(c), with(c, func(m *harness.Message, _ harness.Facts) { m.Params.Set("state", state) }), "the honest authorization request")
+		c.Expect(o).To(expect.BeAccepted())
+		if got := o.Code.Response.Get("state"); got != state {
+			c.Fails("state came back as %q", got)
+		}
+		c.Passes("state with every reserved character came back as it was sent")
+	})
+	s.It(f.StateInError, authorize, func(c *expect.Case) {
+		o := c.Between(honest(c), with(c, badScope), "the honest authorization request")
+		response := errorResponse(c, o)
+		if response.Get("state") == "" {
+			c.Fails("the error %s came back without state", response.Get("error"))
+		}
+		c.Passes("the error %s came back with state", response.Get("error"))
+	})
+	s.It(f.IssPresent, authorize, func(c *expect.Case) {
+		o := honest(c)()
+		c.Assume(o).To(expect.BeAccepted(), "the honest authorization request")
+		if got := o.Code.Response.Get("iss"); got != c.Target.Issuer {
+			c.Fails("iss is %q, the issuer is %q", got, c.Target.Issuer)
+		}
+		c.Passes("iss is the issuer")
+	})
+	s.It(f.IssInError, authorize, func(c *expect.Case) {
+		o := c.Between(honest(c), with(c, badScope), "the honest authorization request")
+		response := errorResponse(c, o)
+		if got := response.Get("iss"); got != c.Target.Issuer {
+			c.Fails("iss of an error response is %q, the issuer is %q", got, c.Target.Issuer)
+		}
+		c.Passes("iss is in the error response too")
+	})
+	// A consent page is shown to a user who has not consented yet: the last one of the file is kept for that.
+	afterForm := func(check attacks.Check, form string, user *harness.User) {
+		s.It(check, authorize, func(c *expect.Case) {
+			o := c.Authorize(harness.AuthorizationRequest{Who: who, User: user, Session: harness.NewSession})
+			c.Assume(o).To(expect.BeAccepted(), "a login in a new browser session")
+			seen := 0
+			for i, hop := range o.Code.Front.Hops {
+				if hop.After != form {
+					continue
+				}
+				seen = hop.Answer.Status
+				if seen == 307 || seen == 308 {
+					c.Fails("the answer to the %s is HTTP %d (hop %d): the browser sends the form on", form, seen, i+1)
+				}
+			}
+			if seen == 0 {
+				c.NotApplicable("observed: no %s was shown", form)
+			}
+			c.Passes("the answer to the %s is HTTP %d", form, seen)
+		})
+	}
+	afterForm(f.RedirectAfterLogin, "login form", nil)
+	afterForm(f.RedirectAfterConsent, "consent form", s.LastUser())
+
+	for _, row := range []struct {
+		check attacks.Check
+		value string
+	}{{f.ImplicitToken, "token"}, {f.HybridToken, "code token"}} {
+		s.It(row.check, authorize, func(c *expect.Case) {
+			o := c.Between(honest(c), with(c, func(m *harness.Message, _ harness.Facts) { m.Params.Set("response_type", row.value) }), "the honest authorization request")
+			if o.State == harness.Granted && o.Code != nil && o.Code.Response.Get("access_token") == "" && o.Code.Response.Get("code") != "" {
+				c.Warns("response_type=%q was answered as if it were code", row.value)
+				return
+			}
+			c.Refuses(o, row.check.Refusal)
+		})
+	}
+
+	s.It(f.PasswordGrant, expect.Place{Endpoint: "token", Grant: "password", Client: trial.Client.ClientID}, func(c *expect.Case) {
+		user := c.LastUser()
+		o := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
+			params := harness.Params{{Name: "grant_type", Value: "password"}, {Name: "username", Value: user.Username}, {Name: "password", Value: user.Password}}
+			if trial.Client.Scope != "" {
+				params.Add("scope", trial.Client.Scope)
+			}
+			return c.Loot(c.Token(harness.TokenRequest{Who: who, Step: "password grant", Params: params}), harness.CodeGrant)
+		}, "the honest flow")
+		c.Refuses(o, f.PasswordGrant.Refusal)
+	})
+
+	s.It(f.AuthorizeCORS, authorize, func(c *expect.Case) {
+		const foreign = "https://attacker.example"
+		o := c.Between(honest(c), func() harness.Outcome { return c.FirstPage(who, harness.Field{Name: "Origin", Value: foreign}) }, "the honest authorization request")
+		if o.State == harness.Unknown {
+			c.Unlearned("%s", o)
+		}
+		switch allowed := o.Answer.Header.Get("Access-Control-Allow-Origin"); {
+		case allowed == "*" || allowed == foreign:
+			c.Fails("the authorization endpoint answers a foreign origin with Access-Control-Allow-Origin: %s", allowed)
+		case allowed != "":
+			c.Warns("the authorization endpoint takes part in CORS: Access-Control-Allow-Origin: %s", allowed)
+		default:
+			c.Passes("no Access-Control-Allow-Origin came with the answer to a foreign origin")
+		}
+	})
+	s.It(f.ReferrerPolicy, authorize, func(c *expect.Case) {
+		o := c.Authorize(harness.AuthorizationRequest{Who: who, Session: harness.NewSession})
+		c.Assume(o).To(expect.BeAccepted(), "a login in a new browser session")
+		pages, leaky := 0, ""
+		for _, hop := range o.Code.Front.Hops {
+			if hop.Answer.Status != 200 {
+				continue
+			}
+			pages++
+			if why := harness.LeaksReferrer(hop.Answer); why != "" {
+				leaky = why
+			}
+		}
+		switch {
+		case pages == 0:
+			c.NotApplicable("observed: no page was shown")
+		case leaky != "":
+			c.Fails("a page of the authorization endpoint %s", leaky)
+		}
+		c.Passes("%d pages tell no third party their address", pages)
+	})
+}
+
+// errorResponse is what came back with an error redirect; a page says nothing about the redirect.
+func errorResponse(c *expect.Case, o harness.Outcome) url.Values {
+	c.Expect(o).To(expect.BeRefused())
+	if o.Where != harness.InRedirect || o.Code == nil {
+		c.NotApplicable("observed: errors are shown on a page, not by redirect (%s)", o)
+	}
+	return o.Code.Response
+}
+
+// codeReuse watches what becomes of the tokens when their code comes again (RFC 6749 §4.1.2).
+func codeReuse(s *expect.Suite) {
+	f := attacks.FrontChannel()
+	for _, trial := range clientsOf(s, attacks.PublicAndConfidential) {
+		who := s.Honest(trial.Client, trial.Binding)
+		at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID}
+		s.It(f.CodeReplayAccessToken, at, func(c *expect.Case) {
+			answer := reuse(c, who, func(first harness.Outcome) harness.Outcome { return c.Spend(first.Token, harness.CodeGrant) })
+			if answer.State == harness.Granted && answer.Token != nil && !strings.Contains(answer.Got, "introspection") {
+				if _, jwt := answer.Token.Claims(); jwt {
+					c.Measured("self-contained access tokens live on until they expire")
+				}
+			}
+			c.Refuses(answer, f.CodeReplayAccessToken.Refusal)
+		})
+		if trial.Refresh == harness.No {
+			s.Skip(f.CodeReplayRefreshToken, at, "observed: client "+trial.Client.ClientID+" gets no refresh token")
+			continue
+		}
+		s.It(f.CodeReplayRefreshToken, at, func(c *expect.Case) {
+			answer := reuse(c, who, func(first harness.Outcome) harness.Outcome {
+				return c.Loot(c.Refresh(first.Token, harness.TokenRequest{Who: who}), harness.RefreshGrant)
+			})
+			c.Refuses(answer, f.CodeReplayRefreshToken.Refusal)
+		})
+	}
+}
+
+// reuse redeems a code, proves its token, redeems the code again, and then uses what the first redemption brought.
+func reuse(c *expect.Case, who harness.Identity, use func(first harness.Outcome) harness.Outcome) harness.Outcome {
+	honest := func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }
+	return c.Between(honest, func() harness.Outcome {
+		o := c.Authorize(harness.AuthorizationRequest{Who: who})
+		if o.State != harness.Granted {
+			return harness.Outcome{At: o.At, Why: "the preparation was refused: " + o.String()}
+		}
+		first := c.Redeem(o.Code, harness.TokenRequest{Who: who})
+		if first.State != harness.Granted {
+			return harness.Outcome{At: first.At, Why: "the first redemption was refused: " + first.String()}
+		}
+		if spent := c.Spend(first.Token, harness.CodeGrant); spent.State != harness.Granted {
+			return harness.Outcome{At: spent.At, Why: "the token did not work before the reuse: " + spent.String()}
+		}
+		if again := c.Redeem(o.Code, harness.TokenRequest{Who: who}); again.State == harness.Unknown {
+			return again
+		}
+		return use(first)
+	}, "the honest flow")
+}

@@ -1,0 +1,221 @@
+// Package pkce checks the front channel, PKCE (RFC 7636) and the handling of authorization codes.
+package pkce
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// Specs declares the checks of the suite for a target.
+func Specs(s *expect.Suite) {
+	codes(s)
+	redirects(s)
+	frontChannel(s)
+	codeReuse(s)
+}
+
+func codes(s *expect.Suite) {
+	for _, a := range attacks.Codes() {
+		trials := clientsOf(s, a.Clients)
+		if len(trials) == 0 {
+			s.Skip(a.Check, expect.Place{Endpoint: "token", Grant: harness.CodeGrant}, whyNoClient(s, a))
+			continue
+		}
+		for _, trial := range trials {
+			for _, variant := range append([]attacks.Variant{""}, a.Also...) {
+				at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID, Variant: string(variant)}
+				if why := unfit(s, a, trial, variant); why != "" {
+					s.Skip(a.Check, at, why)
+					continue
+				}
+				s.It(a.Check, at, func(c *expect.Case) { code(c, s, a, trial, variant) })
+			}
+		}
+	}
+}
+
+// clientsOf picks one client of each kind that the row runs with; a defence may hold for one kind only.
+func clientsOf(s *expect.Suite, kind attacks.Clients) []*harness.Trial {
+	pick := func(fits func(*harness.Client) bool) *harness.Trial {
+		return s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && fits(t.Client) })
+	}
+	public := pick((*harness.Client).Public)
+	confidential := pick((*harness.Client).Confidential)
+	var out []*harness.Trial
+	switch kind {
+	case attacks.PublicOnly:
+		out = []*harness.Trial{public}
+	case attacks.ConfidentialOnly:
+		out = []*harness.Trial{confidential}
+	case attacks.PKCEOptionalOnly:
+		if optional := s.Learned.PKCEOptional; optional != nil {
+			out = []*harness.Trial{pick(func(c *harness.Client) bool { return c == optional })}
+		} else if s.Learned.Has("pkce-optional") == harness.NotKnown {
+			out = []*harness.Trial{public}
+		}
+	default:
+		out = []*harness.Trial{public, confidential}
+	}
+	return slices.DeleteFunc(out, func(t *harness.Trial) bool { return t == nil })
+}
+
+func whyNoClient(s *expect.Suite, a attacks.CodeAttack) string {
+	if why := s.Missing(a.Check); why != "" {
+		return why
+	}
+	kind := map[attacks.Clients]string{attacks.PublicOnly: "public ", attacks.ConfidentialOnly: "confidential "}[a.Clients]
+	return "the target file names no " + kind + "client with the authorization_code grant that could get a token"
+}
+
+// unfit says why a row does not apply to a client, or "".
+func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) string {
+	if v == attacks.Pushed && s.Learned.Has("par") == harness.No {
+		return "needs par; " + s.Learned.Capabilities["par"].How
+	}
+	for _, need := range strings.Fields(a.Needs) {
+		switch need {
+		case "second-redirect-uri":
+			if len(t.Client.RedirectURIs) < 2 {
+				return "client " + t.Client.ClientID + " has one redirect_uri only"
+			}
+		case "client-secret":
+			if t.Client.ClientSecret == "" {
+				return "client " + t.Client.ClientID + " has no client_secret"
+			}
+		}
+	}
+	return ""
+}
+
+// code runs one row: an honest flow, the flow with its defect, an honest flow.
+func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) {
+	who := s.Honest(t.Client, t.Binding)
+	honest := func() harness.Outcome { return flow(c, who, harness.AuthorizationRequest{Via: via(a, v)}, nil, nil) }
+	pairs := pairFor(c, a)
+	authorization := func() harness.AuthorizationRequest {
+		return harness.AuthorizationRequest{Who: who, PKCE: pairs(), Via: via(a, v), Change: a.Authorize, Beside: a.Beside}
+	}
+	if a.Mode == attacks.Accept {
+		answer := c.Between(honest, func() harness.Outcome { return flow(c, who, authorization(), nil, nil) }, "the honest flow")
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Passes("it was served: %s", answer)
+		return
+	}
+	other := second(c, s, a, t, who)
+	attack := func() harness.Outcome {
+		var last harness.Outcome
+		for _, redeem := range a.Redeem {
+			if last = flow(c, other.redeems, authorization(), redeem, other); last.State != harness.Refused {
+				return last
+			}
+		}
+		return last
+	}
+	answer := c.Between(honest, attack, "the honest flow")
+	c.Expect(answer).To(expect.BeRefused())
+	if a.Tolerated != nil {
+		lenient := flow(c, who, authorization(), a.Tolerated, nil)
+		if lenient.State == harness.Granted {
+			c.Warns("the request was not refused; the right verifier redeems its code, others do not")
+			return
+		}
+	}
+	c.Prefer(answer).To(expect.BeRefusedAs(formAt(a, answer)))
+}
+
+// formAt is the form of a refusal by where it came: a row about the redemption may be refused earlier, by an error redirect.
+func formAt(a attacks.CodeAttack, o harness.Outcome) harness.Refusal {
+	if o.Where == harness.InRedirect && !slices.Contains(a.Refusal.Where, harness.InRedirect) {
+		return harness.Refusal{Status: []int{302, 303}, Errors: []string{"invalid_request"}, Where: []harness.Where{harness.InRedirect}}
+	}
+	// A pushed request is refused in the body of the PAR endpoint (RFC 9126 §2.3).
+	if o.At == "the PAR endpoint" {
+		return harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request"}, Where: []harness.Where{harness.InBody}}
+	}
+	return a.Refusal
+}
+
+func via(a attacks.CodeAttack, v attacks.Variant) harness.Via {
+	if v == attacks.Pushed || a.Beside != nil {
+		return harness.PushedRequest
+	}
+	return harness.FrontChannelRequest
+}
+
+func pairFor(c *expect.Case, a attacks.CodeAttack) func() harness.PKCEPair {
+	return func() harness.PKCEPair {
+		pair := c.NewPKCE()
+		if a.Verifier != nil {
+			pair = c.PKCEFor(a.Verifier(harness.Facts{Tester: c.Tester}))
+		}
+		if a.Challenge != nil {
+			pair.Challenge = a.Challenge(pair.Challenge)
+		}
+		return pair
+	}
+}
+
+// party is whom and what an attack takes part of, beside the transaction that is attacked.
+type party struct {
+	transaction *harness.Authorization
+	redeems     harness.Identity
+	before      bool // the code is redeemed honestly first
+}
+
+func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, who harness.Identity) *party {
+	p := &party{redeems: who}
+	switch a.Needs2 {
+	case attacks.Transaction, attacks.OtherUser:
+		q := harness.AuthorizationRequest{Who: who, Via: via(a, "")}
+		if a.Needs2 == attacks.OtherUser && len(c.Target.Users) > 1 {
+			q.User = &c.Target.Users[1]
+		}
+		o := c.Authorize(q)
+		c.Assume(o).To(expect.BeAccepted(), "the other transaction")
+		p.transaction = o.Code
+	case attacks.OtherClient:
+		other := s.Pick(func(x harness.Trial) bool {
+			return x.Grant == harness.CodeGrant && x.Client != t.Client && x.Client.Public() == t.Client.Public()
+		})
+		if other == nil {
+			c.NotApplicable("no second client of the kind of %s has the authorization_code grant", t.Client.ClientID)
+		}
+		p.redeems = s.Honest(other.Client, other.Binding)
+		c.Assume(c.Obtained(p.redeems, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.ClientID)
+	case attacks.Replay:
+		p.before = true
+	}
+	return p
+}
+
+// flow plays a code flow; redeem is the change of its redemption. What comes out is worth something only when it can be spent.
+func flow(c *expect.Case, redeems harness.Identity, q harness.AuthorizationRequest, redeem harness.Change, p *party) harness.Outcome {
+	if q.Who.Client == nil {
+		q.Who = redeems
+	}
+	request := harness.TokenRequest{Who: redeems, Change: redeem}
+	if p != nil {
+		q.Other, request.Other = p.transaction, p.transaction
+	}
+	o := c.Authorize(q)
+	if o.State != harness.Granted || o.Code == nil || o.Code.Code == "" {
+		return o
+	}
+	if p != nil && p.before {
+		first := c.Redeem(o.Code, harness.TokenRequest{Who: redeems})
+		if first.State != harness.Granted {
+			return harness.Outcome{At: first.At, Why: "the first redemption was refused: " + first.String()}
+		}
+	}
+	if o = c.Redeem(o.Code, request); o.State != harness.Granted {
+		return o
+	}
+	if redeem == nil {
+		return c.Spend(o.Token, harness.CodeGrant)
+	}
+	return c.Loot(o, harness.CodeGrant)
+}

@@ -1,0 +1,224 @@
+// Package suites is the one entry to the checks: for the command, for go test and ginkgo, and for
+// popcheck's own tests.
+package suites
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/extensions/globals"
+	"github.com/onsi/ginkgo/v2/formatter"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+	"github.com/popcheck/popcheck/suites/dpop"
+	"github.com/popcheck/popcheck/suites/mtls"
+	"github.com/popcheck/popcheck/suites/pkce"
+)
+
+// Options of a run.
+type Options struct {
+	Target   *harness.Target
+	Fault    string // of the embedded target, for the report
+	Version  string
+	Profile  string
+	FailOn   harness.Level
+	Select   Selection
+	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
+	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
+	Progress func(r *harness.Result, done, total int)
+}
+
+// Run makes the honest tries, runs the checks and returns the record. The error is about popcheck's own set-up; a target that
+// cannot be reached is a run without conclusions. When ctx ends, what was not reached is inconclusive.
+func Run(ctx context.Context, o Options) (*harness.Run, error) {
+	started := time.Now()
+	t, err := harness.NewTester(o.Target, o.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
+	defer release()
+	t.Learn(ctx)
+	if o.Learned != nil {
+		o.Learned(t)
+	}
+	book := expect.NewBook(o.Progress)
+	if err := runSpecs(t, o, book); err != nil {
+		return nil, err
+	}
+	why := t.Stopped()
+	if why == "" {
+		why = "the run ended early"
+	}
+	run := &harness.Run{
+		Schema: harness.RunSchema, Popcheck: o.Version, Catalogue: attacks.CatalogueVersion,
+		Target:  harness.RunTarget{Name: o.Target.Name, Issuer: o.Target.Issuer, File: o.Target.Path, Fault: o.Fault},
+		Profile: o.Profile, ProfileText: profileText(o.Profile), FailOn: o.FailOn, Select: o.Select.String(), Seed: o.Seed,
+		Started: started.UTC(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
+		Incomplete: t.Stopped(), Summary: map[harness.Verdict]int{},
+	}
+	for _, p := range t.Learned.Problems {
+		run.Problems = append(run.Problems, t.Redactor.Text(p))
+	}
+	for name, c := range run.Capabilities {
+		run.Capabilities[name] = harness.Capability{Value: c.Value, How: t.Redactor.Text(c.How)}
+	}
+	run.Target.Product, run.Target.Version = t.Product()
+	run.BadWaivers = waive(run, o.Target.Waivers, started)
+	for i := range run.Results {
+		run.Summary[run.Results[i].Verdict]++
+	}
+	run.Finished = time.Now().UTC()
+	return run, nil
+}
+
+// verdictless satisfies Ginkgo: the verdicts are in the book.
+type verdictless struct{}
+
+func (verdictless) Fail() {}
+
+// runSpecs runs the tree in-process. Ginkgo prints nothing: its console and its reports do not know what is secret.
+func runSpecs(t *harness.Tester, o Options, book *expect.Book) error {
+	globals.Reset()
+	console, errors := formatter.ColorableStdOut, formatter.ColorableStdErr
+	formatter.ColorableStdOut, formatter.ColorableStdErr = io.Discard, io.Discard
+	defer func() { formatter.ColorableStdOut, formatter.ColorableStdErr = console, errors }()
+	Declare(t, o.Profile, o.Select.Matches, book)
+	suite, reporter := ginkgo.GinkgoConfiguration()
+	suite.Timeout = 24 * time.Hour
+	if o.Seed != 0 {
+		suite.RandomSeed, suite.RandomizeAllSpecs = int64(o.Seed), true
+	}
+	reporter.NoColor, reporter.Succinct = true, true
+	ginkgo.RunSpecs(verdictless{}, "popcheck", suite, reporter)
+	return nil
+}
+
+// Declare puts the specs of every suite into the Ginkgo tree that is being built.
+func Declare(t *harness.Tester, profile string, selected func(*harness.Result) bool, book *expect.Book) {
+	for _, suite := range []struct {
+		mechanism harness.Mechanism
+		specs     func(*expect.Suite)
+	}{{harness.PKCE, pkce.Specs}, {harness.DPoP, dpop.Specs}, {harness.MTLS, mtls.Specs}} {
+		ginkgo.Describe(string(suite.mechanism), func() {
+			suite.specs(&expect.Suite{Tester: t, Mechanism: suite.mechanism, Profile: profile, Select: selected, Book: book})
+		})
+	}
+}
+
+func profileText(name string) string {
+	for _, p := range attacks.Profiles() {
+		if p.Name == name {
+			return p.Text
+		}
+	}
+	return ""
+}
+
+// Selection is a parsed --select: terms separated by commas, of which one must match.
+type Selection []string
+
+// ParseSelection reads a selection and refuses one that cannot match any check of the catalogue, before anything is sent.
+func ParseSelection(expr string) (Selection, error) {
+	var s Selection
+	for _, term := range strings.Split(expr, ",") {
+		if term = strings.TrimSpace(term); term == "" {
+			continue
+		}
+		id, _, _ := strings.Cut(term, "@")
+		if !slices.ContainsFunc(attacks.Catalogue(), func(e attacks.Entry) bool { return matchesCheck(id, e.Check, e.Suite) }) {
+			return nil, fmt.Errorf("--select %q matches no check; want ids, keys, suites (pkce, dpop, mtls), clauses (rfc9449/4.3), severities, threats or * patterns: see popcheck list", term)
+		}
+		s = append(s, term)
+	}
+	return s, nil
+}
+
+// String is the expression again.
+func (s Selection) String() string { return strings.Join(s, ",") }
+
+// Matches reports whether a result is selected; the empty selection selects everything.
+func (s Selection) Matches(r *harness.Result) bool {
+	if len(s) == 0 {
+		return true
+	}
+	for _, term := range s {
+		if strings.Contains(term, "@") {
+			if matchesPattern(term, r.Key) || strings.HasPrefix(r.Key, term+"/") {
+				return true
+			}
+			continue
+		}
+		check := attacks.Check{ID: r.ID, Clause: r.Clause, Severity: r.Severity, Threat: r.Threat}
+		if matchesCheck(term, check, r.Mechanism) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesCheck(term string, c attacks.Check, suite harness.Mechanism) bool {
+	clause := strings.ToLower(strings.ReplaceAll(c.Clause.Spec, " ", ""))
+	for _, name := range []string{c.ID, string(suite), clause, clause + "/" + c.Clause.Section, string(c.Severity), string(c.Threat)} {
+		if matchesPattern(term, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesPattern(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok || pattern == name
+}
+
+// waive attaches the waivers to the results and returns what is wrong with them (design §3): expired, unknown, or no longer needed.
+// A waiver whose checks were not selected or inconclusive stays.
+func waive(run *harness.Run, waivers []harness.Waiver, now time.Time) []string {
+	var bad []string
+	for _, w := range waivers {
+		complain := func(format string, args ...any) {
+			bad = append(bad, fmt.Sprintf("%s:%d: waiver of %s: ", run.Target.File, w.Line, w.Check)+fmt.Sprintf(format, args...))
+		}
+		if now.After(w.Until.AddDate(0, 0, 1)) {
+			complain("it ended on %s", w.Until.Format(time.DateOnly))
+			continue
+		}
+		id, _, isKey := strings.Cut(w.Check, "@")
+		if !slices.ContainsFunc(attacks.Catalogue(), func(e attacks.Entry) bool { return e.ID == id }) {
+			complain("there is no such check")
+			continue
+		}
+		matched, needed, open := 0, 0, 0
+		for i := range run.Results {
+			r := &run.Results[i]
+			if r.ID != w.Check && r.Key != w.Check {
+				continue
+			}
+			matched++
+			switch r.Verdict {
+			case harness.Fail, harness.Warn:
+				needed++
+				r.Waiver = &harness.RunWaiver{Reason: w.Reason, Until: w.Until.Format(time.DateOnly)}
+			case harness.Inconclusive:
+				open++
+			}
+		}
+		switch {
+		case matched == 0 && isKey && len(run.Select) == 0 && run.Complete:
+			complain("there is no such result on this target")
+		case matched > 0 && needed == 0 && open == 0:
+			complain("the check passes now: remove the waiver")
+		}
+	}
+	return bad
+}

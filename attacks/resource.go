@@ -36,6 +36,9 @@ const (
 	TokenOfOther              // a token of another client, with the proof of this one
 )
 
+// PlainResource is the row without any change.
+const PlainResource = "dpop-resource"
+
 const bearerAgain = "a stolen token works without the key: the binding means nothing"
 
 // ResourceRequests are the attacks on a resource that leave the proof as it is, or leave it out (RFC 9449 §7).

@@ -30,9 +30,15 @@ type Trial struct {
 	Grant   string
 	Binding Binding
 	Works   Known
-	How     string // what was seen
-	Refresh Known  // a refresh token came with it
+	How     string      // what was seen
+	Refresh Known       // a refresh token came with it
+	Opens   []*Resource // the resources that its token opened
 	Outcome Outcome
+}
+
+// Opened reports whether the trial's token opened a resource.
+func (t Trial) Opened(r *Resource) bool {
+	return slices.ContainsFunc(t.Opens, func(o *Resource) bool { return o.Name == r.Name })
 }
 
 // Learned is what the honest tries showed before any attack.
@@ -44,6 +50,7 @@ type Learned struct {
 
 	distrusted map[string]string // by place: why its answers prove nothing
 	challenged map[string]bool   // origins that asked for a nonce
+	namesDPoP  map[string]bool   // resources whose challenges name DPoP
 }
 
 // Trial finds a trial; nil when it was not made.
@@ -80,7 +87,7 @@ func (l *Learned) set(name string, k Known, how string) {
 // resources, and the liar's probes. What it learns decides which checks apply; what it could not learn is unknown.
 func (t *Tester) Learn(ctx context.Context) *Trace {
 	tr := t.Trace(ctx, "preflight")
-	l := &Learned{Capabilities: map[string]Capability{}, distrusted: map[string]string{}, challenged: map[string]bool{}}
+	l := &Learned{Capabilities: map[string]Capability{}, distrusted: map[string]string{}, challenged: map[string]bool{}, namesDPoP: map[string]bool{}}
 	t.Learned = l
 	t.Metadata = tr.Discover()
 	if p := t.Metadata.Problem; p != "" {
@@ -162,7 +169,9 @@ func (t *Tester) tryUnknownTokens(tr *Trace) {
 				continue
 			}
 			t.Learned.distrusted[r.Name] = ""
-			if o := tr.Call(ResourceCall{Who: Identity{Client: c}, Token: Random(32), Resource: r}); o.State == Granted {
+			o := tr.Call(ResourceCall{Who: Identity{Client: c}, Token: Random(32), Resource: r})
+			t.Learned.challengedAt(r, o)
+			if o.State == Granted {
 				t.distrust(r.Name, fmt.Sprintf("resource %s opened (HTTP %d) for a token that nobody issued: its answers prove nothing, and it is not scored", r.Name, o.Status))
 			}
 		}
@@ -241,10 +250,9 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 					trial.Works = Yes // it must be bound; the checks then say that it is not
 				}
 			case o.State == Granted:
-				if spent := tr.Spend(o.Token, grant); spent.State == Granted {
+				spent := tr.spendEverywhere(&trial, o.Token)
+				if trial.How = spent.String(); spent.State == Granted {
 					trial.Works, trial.How, works = Yes, "observed: "+spent.Got, true
-				} else {
-					trial.How = spent.String()
 				}
 			default:
 				trial.How = o.String()
@@ -276,6 +284,66 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 			t.tryWithoutPKCE(tr, c)
 		}
 	}
+}
+
+// spendEverywhere notes which of the fitting resources a token opens; a token for one of them need not open the others.
+func (tr *Trace) spendEverywhere(trial *Trial, token *Token) Outcome {
+	fitting := tr.ResourcesFor(trial.Client, trial.Grant)
+	if len(fitting) == 0 {
+		return tr.Spend(token, trial.Grant)
+	}
+	var opened, refused Outcome
+	for _, r := range fitting {
+		o := tr.Call(ResourceCall{Who: token.Who, Token: token.AccessToken, Resource: r, Scheme: spendScheme(token)})
+		if o.State == Granted {
+			trial.Opens = append(trial.Opens, r)
+			o.Got = "an access token that opened " + r.Name
+			opened = o
+			continue
+		}
+		tr.Learned.challengedAt(r, o)
+		refused = o
+	}
+	if len(trial.Opens) > 0 {
+		return opened
+	}
+	return refused
+}
+
+// challengedAt notes that a resource names DPoP in its challenges: it claims to take proofs.
+func (l *Learned) challengedAt(r *Resource, o Outcome) {
+	if o.Challenges("DPoP") {
+		l.namesDPoP[r.Name] = true
+	}
+}
+
+// DemandsNonce is what is known of nonces at the server of an address.
+func (t *Tester) DemandsNonce(address string) Known {
+	switch {
+	case t.Learned.challenged[originOf(address)]:
+		return Yes
+	case t.Learned.Has("dpop") == Yes:
+		return No
+	}
+	return NotKnown
+}
+
+// TakesBinding is what is known of a resource and a kind of bound token: yes when one opened it; no when other tokens open it and
+// it nowhere says that it takes this kind; else unknown.
+func (t *Tester) TakesBinding(r *Resource, b Binding) Known {
+	others := false
+	for _, trial := range t.Learned.Trials {
+		if trial.Opened(r) {
+			if trial.Binding == b {
+				return Yes
+			}
+			others = true
+		}
+	}
+	if others && b == DPoPBound && !t.Learned.namesDPoP[r.Name] {
+		return No
+	}
+	return NotKnown
 }
 
 func (t *Tester) tryWithoutPKCE(tr *Trace, c *Client) {

@@ -106,7 +106,7 @@ func (t *Tester) ResourcesFor(c *Client, grant string) []*Resource {
 func (tr *Trace) Spend(token *Token, grant string) Outcome {
 	worth := "an access token"
 	var refused *Outcome
-	for _, r := range tr.ResourcesFor(token.Who.Client, grant) {
+	for _, r := range tr.spendable(token.Who, grant) {
 		o := tr.Call(ResourceCall{Who: token.Who, Token: token.AccessToken, Resource: r, Scheme: spendScheme(token)})
 		switch o.State {
 		case Granted:
@@ -132,6 +132,19 @@ func (tr *Trace) Spend(token *Token, grant string) Outcome {
 		}
 	}
 	return Outcome{State: Granted, At: "the token endpoint", Got: worth, Token: token}
+}
+
+// spendable are the resources at which a token of an identity is tried: those that its honest token opened, if that is known.
+func (t *Tester) spendable(who Identity, grant string) []*Resource {
+	if grant == RefreshGrant {
+		grant = CodeGrant
+	}
+	for _, b := range []Binding{who.Binding(), DPoPBound, CertificateBound, Unbound} {
+		if trial := t.Learned.Trial(who.Client.ClientID, grant, b); trial != nil && len(trial.Opens) > 0 {
+			return trial.Opens[:1]
+		}
+	}
+	return t.ResourcesFor(who.Client, grant)
 }
 
 func spendScheme(token *Token) string {

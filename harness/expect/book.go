@@ -122,6 +122,29 @@ func (s *Suite) All(fits func(harness.Trial) bool) []*harness.Trial {
 	return out
 }
 
+// Resources are all that the clients of the target file may open, in its order.
+func (s *Suite) Resources() []*harness.Resource {
+	var out []*harness.Resource
+	for i := range s.Target.Clients {
+		for _, r := range s.ResourcesFor(&s.Target.Clients[i], harness.CodeGrant) {
+			if !slices.ContainsFunc(out, func(o *harness.Resource) bool { return o.Name == r.Name }) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// Opener is the trial whose token opened a resource with a binding; where none did, one that should have.
+func (s *Suite) Opener(r *harness.Resource, b harness.Binding) *harness.Trial {
+	if t := s.Pick(func(t harness.Trial) bool { return t.Binding == b && t.Opened(r) }); t != nil {
+		return t
+	}
+	return s.Pick(func(t harness.Trial) bool {
+		return t.Binding == b && len(t.Opens) == 0 && slices.ContainsFunc(s.ResourcesFor(t.Client, t.Grant), func(own *harness.Resource) bool { return own.Name == r.Name })
+	})
+}
+
 func (s *Suite) result(c attacks.Check, at Place) *harness.Result {
 	role := at.Role
 	if role == "" {

@@ -60,7 +60,6 @@ type site struct {
 	prepare func(c *expect.Case) func(harness.ProofChange) harness.Outcome
 	// honest is the control, whose result is spent where there is something to spend.
 	honest func(c *expect.Case) harness.Outcome
-	nonce  string // the capability that says whether nonces are demanded here
 }
 
 // sites are every endpoint of the target that must defend: the token endpoint by grant, PAR, and every resource.
@@ -80,7 +79,7 @@ func sites(s *expect.Suite) []site {
 func tokenSite(s *expect.Suite, grant string, t *harness.Trial) site {
 	who := s.Honest(t.Client, harness.DPoPBound)
 	return site{
-		place: attacks.AtToken, nonce: "nonce-as", who: who, url: s.Metadata.Endpoint("token_endpoint", who.Cert),
+		place: attacks.AtToken, who: who, url: s.Metadata.Endpoint("token_endpoint", who.Cert),
 		at:     expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID},
 		honest: func(c *expect.Case) harness.Outcome { return c.Obtained(who, grant) },
 		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
@@ -102,7 +101,7 @@ func parSite(s *expect.Suite, t *harness.Trial) site {
 		return o
 	}
 	return site{
-		place: attacks.AtPAR, nonce: "nonce-as", who: who, url: s.Metadata.Endpoint("pushed_authorization_request_endpoint", who.Cert),
+		place: attacks.AtPAR, who: who, url: s.Metadata.Endpoint("pushed_authorization_request_endpoint", who.Cert),
 		at:     expect.Place{Endpoint: "par", Client: t.Client.ClientID},
 		honest: func(c *expect.Case) harness.Outcome { return push(c, nil) },
 		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
@@ -111,40 +110,24 @@ func parSite(s *expect.Suite, t *harness.Trial) site {
 	}
 }
 
+// resourceSites are the resources that take DPoP-bound tokens, or claim to, each with a client that can show it.
 func resourceSites(s *expect.Suite) []site {
 	var out []site
-	seen := map[string]bool{}
-	for i := range s.Target.Clients {
-		for _, r := range s.ResourcesFor(&s.Target.Clients[i], harness.CodeGrant) {
-			if seen[r.Name] {
-				continue
-			}
-			trial := s.Pick(func(t harness.Trial) bool {
-				return t.Binding == harness.DPoPBound && opens(s, t, r)
-			})
-			if trial == nil {
-				continue
-			}
-			seen[r.Name] = true
+	for _, r := range s.Resources() {
+		if s.TakesBinding(r, harness.DPoPBound) == harness.No {
+			continue
+		}
+		if trial := s.Opener(r, harness.DPoPBound); trial != nil {
 			out = append(out, resourceSite(s, trial, r))
 		}
 	}
 	return out
 }
 
-func opens(s *expect.Suite, t harness.Trial, r *harness.Resource) bool {
-	for _, own := range s.ResourcesFor(t.Client, t.Grant) {
-		if own.Name == r.Name {
-			return true
-		}
-	}
-	return false
-}
-
 func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
 	who, grant := s.Honest(t.Client, harness.DPoPBound), t.Grant
 	return site{
-		place: attacks.AtResource, nonce: "nonce-rs", who: who, url: r.URL,
+		place: attacks.AtResource, who: who, url: r.URL,
 		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
 		honest: func(c *expect.Case) harness.Outcome {
 			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
@@ -206,7 +189,7 @@ func judge(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site, a
 		c.Measured("accepted")
 		c.Passes("it was accepted, which is as legitimate as a refusal")
 		return
-	case a.NonceDecides == attacks.WithNonce && answer.State == harness.Granted && s.Learned.Has(where.nonce) == harness.Yes:
+	case a.NonceDecides == attacks.WithNonce && answer.State == harness.Granted && s.DemandsNonce(where.url) == harness.Yes:
 		c.Measured("not looked at next to a fresh nonce")
 		c.Passes("it was accepted together with a fresh nonce of the server, by which alone this server judges freshness (RFC 9449 §4.3 item 11)")
 		return

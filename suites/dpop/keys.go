@@ -324,9 +324,9 @@ func nonces(s *expect.Suite) {
 	k := attacks.Keys()
 	all := []attacks.Check{k.NonceMissing, k.NonceOne, k.NonceRandom, k.NonceOfOther, k.NonceDrop}
 	for _, where := range sites(s) {
-		if s.Learned.Has(where.nonce) == harness.No {
+		if s.DemandsNonce(where.url) == harness.No {
 			for _, check := range all {
-				s.Skip(check, where.at, "needs "+where.nonce+"; "+s.Learned.Capabilities[where.nonce].How)
+				s.Skip(check, where.at, "needs nonces; observed: a proof without nonce was accepted here")
 			}
 			continue
 		}
@@ -386,7 +386,7 @@ func nonces(s *expect.Suite) {
 func otherNonce(s *expect.Suite, where site) string {
 	all := sites(s)
 	i := slices.IndexFunc(all, func(o site) bool {
-		return (o.place == attacks.AtResource) != (where.place == attacks.AtResource) && !harness.SameOrigin(o.url, where.url) && s.Learned.Has(o.nonce) != harness.No
+		return (o.place == attacks.AtResource) != (where.place == attacks.AtResource) && !harness.SameOrigin(o.url, where.url) && s.DemandsNonce(o.url) != harness.No
 	})
 	if i < 0 {
 		return ""

@@ -55,11 +55,12 @@ func onePerMethod(in []*harness.Trial) []*harness.Trial {
 
 // site is one endpoint where a certificate decides.
 type site struct {
-	at      expect.Place
-	who     harness.Identity
-	grant   string
-	honest  func(c *expect.Case) harness.Outcome
-	present func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome
+	at       expect.Place
+	who      harness.Identity
+	grant    string
+	resource *harness.Resource // nil at the token endpoint
+	honest   func(c *expect.Case) harness.Outcome
+	present  func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome
 }
 
 func tokenSite(s *expect.Suite, t *harness.Trial) site {
@@ -85,29 +86,21 @@ func tokenSite(s *expect.Suite, t *harness.Trial) site {
 	}
 }
 
+// resourceSites are the resources that take certificate-bound tokens, each with a client that can show it.
 func resourceSites(s *expect.Suite) []site {
 	var out []site
-	for i := range s.Target.Clients {
-		for _, r := range s.ResourcesFor(&s.Target.Clients[i], harness.CodeGrant) {
-			if slices.ContainsFunc(out, func(o site) bool { return o.at.Endpoint == r.Name }) {
-				continue
-			}
-			if t := s.Pick(func(t harness.Trial) bool { return bound(t) && opens(s, t, r) }); t != nil {
-				out = append(out, resourceSite(s, t, r))
-			}
+	for _, r := range s.Resources() {
+		if t := s.Opener(r, harness.CertificateBound); t != nil {
+			out = append(out, resourceSite(s, t, r))
 		}
 	}
 	return out
 }
 
-func opens(s *expect.Suite, t harness.Trial, r *harness.Resource) bool {
-	return slices.ContainsFunc(s.ResourcesFor(t.Client, t.Grant), func(own *harness.Resource) bool { return own.Name == r.Name })
-}
-
 func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
 	who, grant := s.Honest(t.Client, harness.CertificateBound), t.Grant
 	return site{
-		who: who, grant: grant, at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
+		who: who, grant: grant, resource: r, at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
 		honest: func(c *expect.Case) harness.Outcome {
 			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
 		},
@@ -353,12 +346,12 @@ func resources(s *expect.Suite) {
 		})
 	}
 	selfSigned := s.Pick(func(t harness.Trial) bool {
-		return bound(t) && t.Client.TokenEndpointAuthMethod == "self_signed_tls_client_auth" && len(s.ResourcesFor(t.Client, t.Grant)) > 0
+		return bound(t) && t.Client.TokenEndpointAuthMethod == "self_signed_tls_client_auth" && len(t.Opens)+len(s.ResourcesFor(t.Client, t.Grant)) > 0
 	})
 	if selfSigned == nil {
 		none(k.ResourceSelfSigned, "no client with a self-signed certificate gets a token for a resource")
 	} else {
-		where := resourceSite(s, selfSigned, s.ResourcesFor(selfSigned.Client, selfSigned.Grant)[0])
+		where := resourceSite(s, selfSigned, append(selfSigned.Opens, s.ResourcesFor(selfSigned.Client, selfSigned.Grant)...)[0])
 		s.It(k.ResourceSelfSigned, where.at, func(c *expect.Case) {
 			c.Assume(c.Obtain(where.who, where.grant)).To(expect.BeAccepted(), "the right certificate at the token endpoint")
 			c.Expect(where.honest(c)).To(expect.BeAccepted())
@@ -372,17 +365,8 @@ func resources(s *expect.Suite) {
 func bearerOverMutualTLS(s *expect.Suite, check attacks.Check, sites []site, none func(attacks.Check, string)) {
 	placed := false
 	for _, where := range sites {
-		var r *harness.Resource
-		t := s.Pick(func(t harness.Trial) bool {
-			if t.Binding != harness.DPoPBound {
-				return false
-			}
-			i := slices.IndexFunc(s.ResourcesFor(t.Client, t.Grant), func(own *harness.Resource) bool { return own.Name == where.at.Endpoint })
-			if i >= 0 {
-				r = s.ResourcesFor(t.Client, t.Grant)[i]
-			}
-			return i >= 0
-		})
+		r := where.resource
+		t := s.Pick(func(t harness.Trial) bool { return t.Binding == harness.DPoPBound && t.Opened(r) })
 		if t == nil {
 			continue
 		}

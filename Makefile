@@ -1,0 +1,63 @@
+# popcheck. `make` alone lists what there is.
+
+GO          ?= go
+OUT         ?= popcheck-out
+ARGS        ?=
+STATICCHECK := 0.8.2
+OIDC        := fixtures/targets/oidc-provider
+
+# A tool that was built by an older Go cannot read the code for a newer one, so its name has both versions.
+staticcheck := bin/staticcheck-$(STATICCHECK)-$(shell $(GO) env GOVERSION)
+# The race detector needs a C compiler; without one Go switches cgo off by itself.
+race        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help test-target test lint build kill clean npm
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The name of the target file goes through the environment: a shell must not read what is in it.
+test-target: export POPCHECK_TARGET_FILE = $(TARGET)
+test-target: build ## run popcheck against its embedded server, or TARGET=file (also OUT=dir ARGS='--select dpop')
+ifeq ($(origin TARGET),undefined)
+	bin/popcheck run --out '$(OUT)' $(ARGS)
+else
+	@test -n "$$POPCHECK_TARGET_FILE" || { echo 'make: TARGET= is empty; leave it out to test the embedded reference target' >&2; exit 2; }
+	bin/popcheck run --out '$(OUT)' $(ARGS) -- "$$POPCHECK_TARGET_FILE"
+endif
+
+test: lint npm ## every test of popcheck itself, after lint
+	@test -n '$(race)' || echo 'make: no C compiler: testing without the race detector' >&2
+	$(GO) test $(race) -shuffle=on -timeout 20m ./...
+
+lint: $(staticcheck) ## go vet, staticcheck and gofmt
+	$(GO) vet ./...
+	$(staticcheck) ./...
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l $$(git ls-files '*.go' 2>/dev/null || echo .)); \
+	test -z "$$unformatted" || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
+
+build: ## bin/popcheck
+	$(GO) build -o bin/popcheck .
+
+kill: ## print the kill matrix: which check catches which fault
+	$(GO) test ./suites -run TestKillMatrix -count=1 -v
+
+clean: ## remove what make and popcheck left here
+	rm -rf bin popcheck-out $(OIDC)/node_modules $(OIDC)/run
+
+$(staticcheck):
+	GOBIN='$(CURDIR)/bin' $(GO) install honnef.co/go/tools/cmd/staticcheck@v$(STATICCHECK)
+	@mv bin/staticcheck $@
+
+# Without npm the tests against oidc-provider are skipped; where CI is set that is a failure.
+npm:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(OIDC)/node_modules/.package-lock.json; \
+	elif [ -n "$$CI" ]; then echo 'make: CI is set, and there is no npm' >&2; exit 1; \
+	else echo 'make: no npm: the tests against oidc-provider are skipped' >&2; fi
+
+# npm leaves this copy of the lock file when it has installed everything.
+$(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
+	cd $(OIDC) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -181,7 +181,7 @@ func startReference(fault string) (*fixtures.Reference, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	reference, err := fixtures.Start(fixtures.Options{Fault: fault, Dir: dir})
+	reference, err := fixtures.Start(fixtures.Options{Fault: fault, Dir: dir, Named: true})
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, "", err

@@ -63,7 +63,7 @@ func SourceOf(id string) harness.Source {
 			continue
 		}
 		for i, line := range strings.Split(string(data), "\n") {
-			if strings.Contains(line, `ID: "`+id+`"`) {
+			if strings.Contains(line, `ID: "`+id+`"`) || strings.Contains(line, `("`+id+`", "`) {
 				return harness.Source{File: "attacks/" + e.Name(), Line: i + 1}
 			}
 		}

@@ -144,7 +144,7 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 		if pushed.State != Granted {
 			return pushed
 		}
-		m = &Message{Method: "GET", URL: m.URL, Who: q.Who, Params: Params{{"client_id", c.ClientID}, {"request_uri", pushed.Got}}}
+		m = &Message{Method: "GET", URL: m.URL, Who: q.Who, Params: Params{{"client_id", c.ClientID}, {"request_uri", pushed.RequestURI}}}
 		changed = nil
 		if q.Beside != nil {
 			before := slices.Clone(m.Params)
@@ -183,7 +183,7 @@ func (tr *Trace) firstUser() *User {
 	return &tr.Target.Users[0]
 }
 
-// Push sends a pushed authorization request alone (RFC 9126 §2.1); Got of the outcome is the request_uri.
+// Push sends a pushed authorization request alone (RFC 9126 §2.1).
 func (tr *Trace) Push(q AuthorizationRequest) Outcome {
 	if q.PKCE == (PKCEPair{}) {
 		q.PKCE = tr.NewPKCE()
@@ -224,7 +224,7 @@ func (tr *Trace) push(q *AuthorizationRequest, m *Message, changed []string) Out
 	}
 	if answer.OK() && answer.Status/100 == 2 && json.Unmarshal(answer.Body, &body) == nil && body.RequestURI != "" {
 		tr.Redactor.Register("request_uri", body.RequestURI)
-		return Outcome{State: Granted, At: at, Got: body.RequestURI, Status: answer.Status, Answer: answer}
+		return Outcome{State: Granted, At: at, Got: "a request_uri was issued", Status: answer.Status, Answer: answer, RequestURI: body.RequestURI}
 	}
 	return settle(answer, at)
 }
@@ -317,7 +317,7 @@ func (tr *Trace) Token(q TokenRequest) Outcome {
 		if sent != nil {
 			token.Who.Cert = sent.Who.Cert
 		}
-		o.State, o.Token, o.Got = Granted, token, "an access token"
+		o.State, o.Token, o.Got = Granted, token, "an access token was issued"
 		tr.Redactor.Register("access_token", token.AccessToken)
 		tr.Redactor.Register("refresh_token", token.RefreshToken)
 		tr.Redactor.Register("id_token", token.IDToken)
@@ -399,11 +399,11 @@ func (f *FrontChannel) outcome(at string) Outcome {
 	}
 	last := f.Hops[len(f.Hops)-1].Answer
 	if f.Params.Get("code") != "" {
-		return Outcome{State: Granted, At: at, Got: "an authorization code", Status: last.Status, Answer: last, Code: &Authorization{Front: f, Response: f.Params}}
+		return Outcome{State: Granted, At: at, Got: "an authorization code was issued", Status: last.Status, Answer: last, Code: &Authorization{Front: f, Response: f.Params}}
 	}
 	o := Outcome{State: Refused, At: at, Status: last.Status, Where: InRedirect, Error: f.Params.Get("error"), Answer: last, Code: &Authorization{Front: f, Response: f.Params}}
 	if f.Params.Get("access_token") != "" {
-		o.State, o.Got = Granted, "an access token in the redirect"
+		o.State, o.Got = Granted, "an access token was issued in the redirect"
 	}
 	return o
 }

@@ -38,19 +38,19 @@ func (tr *Trace) ToRedirect(who Identity, wanted string, change Change) Outcome 
 		switch {
 		case target == nil && answer.Status < 400 && len(readPage(answer).forms) > 0:
 			// A login page: the server went on with the request, and would send the code to the address after it.
-			return Outcome{State: Granted, At: at, Got: "a login page for that redirect_uri", Status: answer.Status, Answer: answer}
+			return Outcome{State: Granted, At: at, Got: "a login page came up for that redirect_uri", Status: answer.Status, Answer: answer}
 		case target == nil:
 			return o
 		case sameAddress(target.String(), wanted):
-			return Outcome{State: Granted, At: at, Got: "a redirect to " + wanted, Status: answer.Status, Answer: answer}
+			return Outcome{State: Granted, At: at, Got: "the browser was redirected to " + wanted, Status: answer.Status, Answer: answer}
 		case belongs(who.Client, target):
 			o.Where, o.Error = InRedirect, target.Query().Get("error")
 			if target.Query().Get("code") != "" {
-				return Outcome{State: Granted, At: at, Got: "an authorization code", Status: answer.Status, Answer: answer}
+				return Outcome{State: Granted, At: at, Got: "an authorization code was issued", Status: answer.Status, Answer: answer}
 			}
 			return o
 		case !tr.Target.HostAllowed(target.Host):
-			return Outcome{State: Granted, At: at, Got: "a redirect to " + target.Scheme + "://" + target.Host, Status: answer.Status, Answer: answer}
+			return Outcome{State: Granted, At: at, Got: "the browser was redirected to " + target.Scheme + "://" + target.Host, Status: answer.Status, Answer: answer}
 		}
 		next = Request{Step: "redirect", Method: "GET", URL: target.String()}
 	}

@@ -285,6 +285,22 @@ func (m *Metadata) Has(name string) bool {
 	return ok
 }
 
+// names reports whether an address is one of the endpoints, or of their mutual-TLS aliases.
+func (m *Metadata) names(address string) bool {
+	if m == nil {
+		return false
+	}
+	aliases, _ := m.Members["mtls_endpoint_aliases"].(map[string]any)
+	for _, members := range []map[string]any{m.Members, aliases} {
+		for _, v := range members {
+			if s, ok := v.(string); ok && s == address {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Endpoint is the address of an endpoint for an identity: with a certificate it is the one under
 // mtls_endpoint_aliases, where the server names one (RFC 8705 §5).
 func (m *Metadata) Endpoint(name string, cert *Certificate) string {

@@ -297,7 +297,7 @@ func (tr *Trace) spendEverywhere(trial *Trial, token *Token) Outcome {
 		o := tr.Call(ResourceCall{Who: token.Who, Token: token.AccessToken, Resource: r, Scheme: spendScheme(token)})
 		if o.State == Granted {
 			trial.Opens = append(trial.Opens, r)
-			o.Got = "an access token that opened " + r.Name
+			o.Got = "an access token was issued and opened " + r.Name
 			opened = o
 			continue
 		}

@@ -38,7 +38,7 @@ const (
 type Outcome struct {
 	State  State
 	At     string // "the token endpoint", "accounts"
-	Got    string // what came out
+	Got    string // what came out, as a sentence: "an access token was issued"
 	Why    string // for Unknown: what happened instead
 	Status int
 	Error  string // OAuth error code
@@ -46,13 +46,15 @@ type Outcome struct {
 	Answer *Answer
 	Token  *Token
 	Code   *Authorization
+	// RequestURI is what a pushed authorization request brought (RFC 9126 §2.2).
+	RequestURI string
 }
 
 // String says the outcome in a sentence fragment, for reasons: "HTTP 400 invalid_grant at the token endpoint".
 func (o Outcome) String() string {
 	switch o.State {
 	case Granted:
-		return o.Got + " came out of " + o.At
+		return o.Got
 	case Unknown:
 		return o.Why
 	}

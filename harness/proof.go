@@ -274,5 +274,8 @@ func HMAC256(key []byte, input string) []byte {
 // NonceOf is the latest nonce of the server at an address.
 func (t *Tester) NonceOf(address string) string { return t.nonces.get(originOf(address)) }
 
-// SameOrigin reports whether two addresses are of one server.
-func SameOrigin(a, b string) bool { return originOf(a) == originOf(b) }
+// OneServer reports whether two addresses belong to one server, which then may share its nonces: those of one origin, and all
+// that the metadata names, UserInfo and the mutual-TLS aliases among them.
+func (t *Tester) OneServer(a, b string) bool {
+	return originOf(a) == originOf(b) || t.Metadata.names(a) && t.Metadata.names(b)
+}

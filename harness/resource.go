@@ -67,7 +67,7 @@ func (tr *Trace) Call(q ResourceCall) Outcome {
 	if answer.OK() {
 		switch {
 		case answer.Status == q.Resource.Status:
-			return Outcome{State: Granted, At: at, Got: "the resource", Status: answer.Status, Answer: answer}
+			return Outcome{State: Granted, At: at, Got: at + " opened", Status: answer.Status, Answer: answer}
 		case answer.Status/100 == 2 && o.State == Refused:
 			o.State, o.Why = Unknown, fmt.Sprintf("%s answered HTTP %d, neither the %d that the target file names as access nor a refusal", at, answer.Status, q.Resource.Status)
 		case o.State == Refused:
@@ -104,13 +104,13 @@ func (t *Tester) ResourcesFor(c *Client, grant string) []*Resource {
 // is signed by the server and not expired. Got says which. A token that opened nothing is Refused; where nothing can be
 // asked at all, that the server issued it must do.
 func (tr *Trace) Spend(token *Token, grant string) Outcome {
-	worth := "an access token"
+	const worth = "an access token was issued"
 	var refused *Outcome
 	for _, r := range tr.spendable(token.Who, grant) {
 		o := tr.Call(ResourceCall{Who: token.Who, Token: token.AccessToken, Resource: r, Scheme: spendScheme(token)})
 		switch o.State {
 		case Granted:
-			o.Token, o.Got = token, worth+" that opened "+r.Name
+			o.Token, o.Got = token, worth+" and opened "+r.Name
 			return o
 		case Unknown:
 			return o
@@ -126,7 +126,7 @@ func (tr *Trace) Spend(token *Token, grant string) Outcome {
 		active, o := tr.Introspect(token.AccessToken)
 		if o.State == Granted && active != nil {
 			if v, _ := active["active"].(bool); v {
-				return Outcome{State: Granted, At: "the token endpoint", Got: worth + " that introspection calls active", Token: token, Answer: o.Answer}
+				return Outcome{State: Granted, At: "the token endpoint", Got: worth + ", and introspection calls it active", Token: token, Answer: o.Answer}
 			}
 			return Outcome{State: Refused, At: "the introspection endpoint", Status: o.Status, Answer: o.Answer, Where: InBody, Error: "active=false"}
 		}
@@ -182,20 +182,20 @@ func (tr *Trace) Loot(o Outcome, grant string) Outcome {
 	if tr.CanIntrospect() {
 		if active, answer := tr.Introspect(token.AccessToken); answer.State == Granted {
 			if v, _ := active["active"].(bool); v {
-				o.Got = "an access token that introspection calls active"
+				o.Got = "an access token was issued, and introspection calls it active"
 				return o
 			}
 		}
 	}
 	if tr.signedByServer(token.AccessToken) {
-		o.Got = "an access token, signed by the server and not expired"
+		o.Got = "an access token was issued, signed by the server and not expired, though no resource of the target file opened for it"
 		return o
 	}
 	if last.State == Unknown {
 		return last
 	}
 	o.State, o.Where, o.Error = Refused, InBody, ""
-	o.Got = "an access token that opened nothing (" + last.String() + ")"
+	o.Got = "an access token was issued that opened nothing (" + last.String() + ")"
 	return o
 }
 

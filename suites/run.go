@@ -31,6 +31,7 @@ type Options struct {
 	Profile  string
 	FailOn   harness.Level
 	Select   Selection
+	Evidence expect.Evidence
 	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
 	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
 	Progress func(r *harness.Result, done, total int)
@@ -92,7 +93,7 @@ func runSpecs(t *harness.Tester, o Options, book *expect.Book) error {
 	console, errors := formatter.ColorableStdOut, formatter.ColorableStdErr
 	formatter.ColorableStdOut, formatter.ColorableStdErr = io.Discard, io.Discard
 	defer func() { formatter.ColorableStdOut, formatter.ColorableStdErr = console, errors }()
-	Declare(t, o.Profile, o.Select.Matches, book)
+	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.Select.Matches, Book: book, Evidence: o.Evidence})
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.Timeout = 24 * time.Hour
 	if o.Seed != 0 {
@@ -103,14 +104,16 @@ func runSpecs(t *harness.Tester, o Options, book *expect.Book) error {
 	return nil
 }
 
-// Declare puts the specs of every suite into the Ginkgo tree that is being built.
-func Declare(t *harness.Tester, profile string, selected func(*harness.Result) bool, book *expect.Book) {
+// Declare puts the specs of every suite into the Ginkgo tree that is being built; all says what they have in common.
+func Declare(all expect.Suite) {
 	for _, suite := range []struct {
 		mechanism harness.Mechanism
 		specs     func(*expect.Suite)
 	}{{harness.PKCE, pkce.Specs}, {harness.DPoP, dpop.Specs}, {harness.MTLS, mtls.Specs}} {
 		ginkgo.Describe(string(suite.mechanism), func() {
-			suite.specs(&expect.Suite{Tester: t, Mechanism: suite.mechanism, Profile: profile, Select: selected, Book: book})
+			own := all
+			own.Mechanism = suite.mechanism
+			suite.specs(&own)
 		})
 	}
 }

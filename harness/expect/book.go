@@ -87,7 +87,17 @@ type Suite struct {
 	Profile   string
 	Select    func(*harness.Result) bool // nil selects everything
 	Book      *Book
+	Evidence  Evidence
 }
+
+// Evidence says whether the exchanges of a result are kept; redacting them is a quarter of a run's work.
+type Evidence int
+
+// A run keeps its evidence; the kill matrix, which only compares verdicts, does not.
+const (
+	KeepEvidence Evidence = iota
+	VerdictsOnly
+)
 
 // Missing says which capability a check lacks on this target and how that is known, or "". Unknown counts as there: the
 // controls then say what is wrong.

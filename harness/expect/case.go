@@ -21,6 +21,8 @@ type Case struct {
 	result *harness.Result
 	last   harness.Outcome
 	kept   map[string]*harness.Token
+
+	evidence Evidence
 }
 
 // It declares a check at a place. Where a capability is missing the result is a skip that says so.
@@ -46,7 +48,7 @@ func (s *Suite) declare(check attacks.Check, at Place, missing string, body func
 			s.Book.finish(r)
 			ginkgo.Skip(r.Reason)
 		}
-		c := &Case{Trace: s.Trace(ctx, check.ID), Check: check, result: r}
+		c := &Case{Trace: s.Trace(ctx, check.ID), Check: check, result: r, evidence: s.Evidence}
 		start := time.Now()
 		defer func() {
 			c.close(recover(), ctx.Err())
@@ -81,7 +83,9 @@ func (c *Case) close(thrown any, interrupted error) {
 			r.Reason = "refused (" + c.last.String() + ") between two accepted honest calls"
 		}
 	}
-	r.Exchanges = c.Exchanges()
+	if c.evidence == KeepEvidence {
+		r.Exchanges = c.Exchanges()
+	}
 	r.Reason, r.Measured = c.Redactor.Text(r.Reason), c.Redactor.Text(r.Measured)
 }
 

@@ -273,11 +273,11 @@ func withoutCertificate(s *expect.Suite, check attacks.Check) {
 			}
 			if claims, jwt := o.Token.Claims(); jwt {
 				if got, claimed := thumbprint(claims); claimed {
-					o.Got = "a token that claims to be bound to " + got + ", though no certificate was presented"
+					o.Got = "a token was issued that claims to be bound to " + got + ", though no certificate was presented"
 					return o
 				}
 			}
-			o.Got = "an unbound token, which RFC 8705 leaves to the server,"
+			o.Got = "an unbound token was issued, which RFC 8705 leaves to the server"
 			return o
 		}, "the right certificate")
 		c.Refuses(answer, check.Refusal)

@@ -89,6 +89,7 @@ type connection struct {
 type meter struct {
 	source io.Reader
 	left   int64
+	taken  int64
 }
 
 var errTooLarge = errors.New("the answer is larger than the limit")
@@ -102,6 +103,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	}
 	n, err := m.source.Read(p)
 	m.left -= int64(n)
+	m.taken += int64(n)
 	return n, err
 }
 
@@ -113,7 +115,7 @@ func (t *Tester) dial(ctx context.Context, target *url.URL, cert *Certificate) (
 		port = map[string]string{"https": "443", "http": "80"}[target.Scheme]
 	}
 	address := net.JoinHostPort(host, port)
-	if fixed, ok := t.Target.Request.Resolve[strings.ToLower(host)]; ok {
+	if fixed, ok := t.Target.Request.Resolve[CanonicalHost(host)]; ok {
 		address = fixed
 		if _, _, err := net.SplitHostPort(fixed); err != nil {
 			address = net.JoinHostPort(fixed, port)
@@ -148,22 +150,30 @@ func (t *Tester) dialTCP(ctx context.Context, address, through string) (net.Conn
 	if err != nil {
 		return nil, fmt.Errorf("proxy %s: %w", proxy.Host, err)
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	}
+	release := context.AfterFunc(ctx, func() { conn.Close() })
+	defer release()
 	connect := "CONNECT " + through + " HTTP/1.1\r\nHost: " + through + "\r\n"
 	if user := proxy.User; user != nil {
-		connect += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user.String())) + "\r\n"
+		password, _ := user.Password() // as meant, not as spelt in a URL
+		connect += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)) + "\r\n"
+	}
+	refused := func(err error) (net.Conn, error) {
+		conn.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("proxy %s opens no tunnel to %s: %w", proxy.Host, through, err)
 	}
 	if _, err := io.WriteString(conn, connect+"\r\n"); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("proxy %s: %w", proxy.Host, err)
+		return refused(err)
 	}
 	// One byte at a time: nothing of the tunnel may be swallowed.
 	answer, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(oneByte{conn}, headerLimit), 16), &http.Request{Method: "CONNECT"})
-	if err != nil || answer.StatusCode != http.StatusOK {
-		conn.Close()
-		return nil, fmt.Errorf("proxy %s does not open a tunnel to %s", proxy.Host, through)
+	if err != nil {
+		return refused(err)
+	}
+	if answer.StatusCode/100 != 2 {
+		return refused(fmt.Errorf("HTTP %d", answer.StatusCode))
 	}
 	return conn, nil
 }
@@ -210,7 +220,7 @@ func (c *connection) alive() bool {
 func (c *connection) roundTrip(r *Request, target *url.URL, userAgent string, limits Limits) (answer *Answer, reusable bool) {
 	c.uses++
 	c.SetDeadline(time.Now().Add(limits.Timeout))
-	c.meter.left = headerLimit + limits.Body
+	c.meter.left, c.meter.taken = headerLimit+limits.Body, 0
 	answer = &Answer{URL: target}
 	if _, err := c.Write(serialise(r, target, userAgent)); err != nil {
 		// A server may answer and close before it has read all: its answer still counts.
@@ -309,7 +319,7 @@ func handshakeFailure(err error, facts ExchangeTLS) *Failure {
 		return &Failure{Stopped, "interrupted"}
 	case isTimeout(err):
 		return &Failure{TimedOut, "TLS handshake: " + err.Error()}
-	case facts.CertificateRequested:
+	case facts.CertificateRequested && isAbrupt(err):
 		return &Failure{RefusedCertificate, "the server ended the handshake after it asked for a certificate: " + err.Error()}
 	}
 	var header tls.RecordHeaderError
@@ -328,6 +338,9 @@ func exchangeFailure(err error, c *connection) *Failure {
 		return &Failure{TooLarge, "the answer is larger than limits.body"}
 	case isTimeout(err):
 		return &Failure{TimedOut, "no whole answer within limits.timeout"}
+	case isAbrupt(err) && c.meter.taken > 0:
+		// Half an answer is none: it may have been the token.
+		return &Failure{NotHTTP, "the connection ended in the middle of the answer: " + err.Error()}
 	case isAbrupt(err) && c.uses == 1 && c.facts.CertificateRequested:
 		return &Failure{RefusedCertificate, "the server ended the connection after it asked for a certificate: " + err.Error()}
 	case isAbrupt(err):
@@ -341,9 +354,12 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
+// isAbrupt reports whether the other side ended the connection. What popcheck's own TLS could not do (sign for this
+// server, read its record) is a "local error", and no decision of the server.
 func isAbrupt(err error) bool {
 	var network *net.OpError
-	var alert tls.AlertError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.As(err, &network) || errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:")
+	if errors.As(err, &network) {
+		return network.Op != "local error"
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }

@@ -242,7 +242,7 @@ func (m stateMatcher) FailureMessage(actual any) string {
 	case m.want == harness.Granted && o.State == harness.Refused:
 		return "was refused: " + o.String()
 	}
-	return "nothing was learned: " + o.String()
+	return "could not be judged: " + o.String()
 }
 
 func (m stateMatcher) NegatedFailureMessage(actual any) string {

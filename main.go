@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -45,8 +46,19 @@ type commands struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	// The first signal ends the run, which then writes its reports; the second one ends the process. Ginkgo handles signals
+	// too while specs run, so the default action never comes back by itself.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitIncomplete)
+	}()
+	// A reader that goes away (popcheck run | head) is no reason to lose the reports.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -64,7 +76,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("popcheck"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
 		kong.Description("popcheck tests whether an OAuth 2.0 server holds PKCE, DPoP and mTLS. Exit codes: 0 nothing found, 1 findings, 2 wrong use, 3 incomplete."),
-		kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streams{stdout, stderr}))
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streams{stdout, stderr}))
 	if err != nil {
 		fmt.Fprintln(stderr, "popcheck:", err)
 		return exitWrongUse
@@ -77,9 +89,17 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = parsed.Run()
 	}
 	var coded failure
+	var wrongUse *kong.ParseError
 	switch {
 	case err == nil:
 		return exitFine
+	case errors.As(err, &wrongUse):
+		asked := "popcheck"
+		if c := wrongUse.Context.Selected(); c != nil {
+			asked += " " + c.Path()
+		}
+		fmt.Fprintf(stderr, "popcheck: %v; see %s --help\n", err, asked)
+		return exitWrongUse
 	case errors.As(err, &coded):
 		if coded.error != nil {
 			fmt.Fprintln(stderr, "popcheck:", coded.error)
@@ -93,19 +113,15 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type runCommand struct {
 	Target  *string `arg:"" optional:"" help:"Target file; without it the embedded reference target is tested."`
 	Out     string  `default:"popcheck-out" placeholder:"DIR" help:"Directory of the reports (default ${default})."`
-	Select  string  `placeholder:"EXPR" help:"Ids, keys, suites, clauses (rfc9449/4.3), severities or threats, separated by commas."`
-	Profile string  `placeholder:"P" help:"bcp, rfc, oauth21 or fapi2; default: that of the target file."`
+	Select  *string `placeholder:"EXPR" help:"Ids, keys, suites, clauses (rfc9449/4.3), severities or threats, separated by commas."`
+	Profile *string `placeholder:"P" help:"bcp, rfc, oauth21 or fapi2; default: that of the target file."`
 	FailOn  string  `default:"must" placeholder:"LEVEL" help:"must, should, hardening or never (default ${default})."`
 	Seed    uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
-	Fault   string  `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
+	Fault   *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
 }
 
 func (r *runCommand) Run(ctx context.Context, w streams) error {
-	level, err := harness.ParseLevel(r.FailOn)
-	if err != nil {
-		return fmt.Errorf("--fail-on: %w", err)
-	}
-	selection, err := suites.ParseSelection(r.Select)
+	level, selection, err := r.validate()
 	if err != nil {
 		return err
 	}
@@ -114,35 +130,37 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		return err
 	}
 	defer closeTarget()
-	profile := r.Profile
-	if profile == "" {
-		profile = target.Profile
-	}
-	if !slices.ContainsFunc(attacks.Profiles(), func(p attacks.Profile) bool { return p.Name == profile }) {
-		return fmt.Errorf("--profile: %q is none of bcp, rfc, oauth21, fapi2", profile)
-	}
-	if err := os.MkdirAll(r.Out, 0o755); err != nil {
+	if err := prepareOut(r.Out); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	what := target.Name + " (" + target.Issuer + ", " + target.Path + ")"
+	fault, profile := or(r.Fault, ""), or(r.Profile, target.Profile)
+	what := oneLine(target.Name) + " (" + target.Issuer + ", " + target.Path + ")"
 	if r.Target == nil {
 		what = "the embedded reference target"
-		if r.Fault != "" {
-			what += " with the fault " + r.Fault
+		if fault != "" {
+			what += " with the fault " + fault
 		}
 	}
 	fmt.Fprintf(w.out, "popcheck %s tests %s\n", version, what)
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintln(w.err, "popcheck: interrupted: writing the reports; interrupt again to end without them")
+	})()
 	console := newConsole(w.out)
-	run, err := suites.Run(ctx, suites.Options{Target: target, Fault: r.Fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed,
+	run, err := suites.Run(ctx, suites.Options{Target: target, Fault: fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed,
 		Learned: console.learned, Progress: console.progress})
 	if err != nil {
 		return err
 	}
 	if len(run.Results) == 0 {
-		return fmt.Errorf("--select %q matches nothing on this target", r.Select)
+		return fmt.Errorf("--select %q matches nothing on this target", selection)
 	}
 	if err := reports.Write(r.Out, run); err != nil {
 		return failure{exitIncomplete, err}
+	}
+	if os.Getenv("GITHUB_ACTIONS") == "true" {
+		if err := tellGitHub(w.out, run); err != nil {
+			fmt.Fprintln(w.err, "popcheck: the summary of the job:", err)
+		}
 	}
 	console.summary(run, r.Out, what)
 	if code := reports.ExitCode(run); code != exitFine {
@@ -151,18 +169,45 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	return nil
 }
 
+// validate reads the options. One that is there and empty is an unset variable of a script: it must not mean "the default".
+func (r *runCommand) validate() (level harness.Level, selection suites.Selection, err error) {
+	for _, option := range []struct {
+		name  string
+		value *string
+	}{{"--out", &r.Out}, {"--select", r.Select}, {"--profile", r.Profile}, {"--fault", r.Fault}} {
+		if option.value != nil && strings.Trim(*option.value, " ,") == "" {
+			return "", nil, fmt.Errorf("%s is empty; leave it out for the default", option.name)
+		}
+	}
+	if r.Target != nil && *r.Target == "" {
+		return "", nil, errors.New("the target file has an empty name; leave it out to test the embedded reference target")
+	}
+	if r.Target != nil && r.Fault != nil {
+		return "", nil, errors.New("--fault is for the embedded reference target, without a target file")
+	}
+	if level, err = harness.ParseLevel(r.FailOn); err != nil {
+		return "", nil, fmt.Errorf("--fail-on: %w", err)
+	}
+	if r.Profile != nil && !slices.ContainsFunc(attacks.Profiles(), func(p attacks.Profile) bool { return p.Name == *r.Profile }) {
+		return "", nil, fmt.Errorf("--profile: %q is none of bcp, rfc, oauth21, fapi2", *r.Profile)
+	}
+	selection, err = suites.ParseSelection(or(r.Select, ""))
+	return level, selection, err
+}
+
+func or(option *string, otherwise string) string {
+	if option == nil {
+		return otherwise
+	}
+	return *option
+}
+
 func (r *runCommand) target() (*harness.Target, func(), error) {
 	if r.Target != nil {
-		if *r.Target == "" {
-			return nil, nil, errors.New("the target file has an empty name; leave it out to test the embedded reference target")
-		}
-		if r.Fault != "" {
-			return nil, nil, errors.New("--fault is for the embedded reference target, without a target file")
-		}
 		target, err := harness.LoadTarget(*r.Target)
 		return target, func() {}, err
 	}
-	reference, dir, err := startReference(r.Fault)
+	reference, dir, err := startReference(or(r.Fault, ""))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,7 +221,29 @@ func (r *runCommand) target() (*harness.Target, func(), error) {
 	return target, end, nil
 }
 
+// prepareOut makes sure, before anything is sent, that the reports can be written, and removes those of an earlier run: a
+// run that dies must not leave another one's verdicts behind.
+func prepareOut(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".popcheck-*")
+	if err != nil {
+		return err
+	}
+	errs := []error{probe.Close(), os.Remove(probe.Name())}
+	for _, name := range []string{reports.JSONFile, reports.JUnitFile, reports.HTMLFile, reports.MarkdownFile} {
+		if err := os.Remove(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func startReference(fault string) (*fixtures.Reference, string, error) {
+	if fault != "" && !slices.ContainsFunc(fixtures.Faults(), func(f fixtures.Fault) bool { return f.ID == fault }) {
+		return nil, "", fmt.Errorf("--fault: the reference target has no fault %q; popcheck target --list names them", fault)
+	}
 	dir, err := os.MkdirTemp("", "popcheck-target-")
 	if err != nil {
 		return nil, "", err
@@ -193,11 +260,12 @@ func startReference(fault string) (*fixtures.Reference, string, error) {
 type console struct {
 	w      io.Writer
 	colour bool
+	said   map[string]bool // reasons of inconclusive results; a dead server gives the same one hundreds of times
 }
 
 func newConsole(w io.Writer) *console {
 	f, ok := w.(*os.File)
-	return &console{w, ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
+	return &console{w, ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", map[string]bool{}}
 }
 
 func (c *console) paint(v harness.Verdict) string {
@@ -210,15 +278,20 @@ func (c *console) paint(v harness.Verdict) string {
 
 func (c *console) learned(t *harness.Tester) {
 	for _, p := range t.Learned.Problems {
-		fmt.Fprintln(c.w, "problem:", t.Redactor.Text(p))
+		fmt.Fprintln(c.w, "problem:", oneLine(t.Redactor.Text(p)))
 	}
 }
 
 func (c *console) progress(r *harness.Result, done, total int) {
 	fmt.Fprintf(c.w, "%*d/%d %s %s  %s\n", len(fmt.Sprint(total)), done, total, c.paint(r.Verdict), r.Key, r.Title)
-	if r.Verdict == harness.Fail || r.Verdict == harness.Inconclusive || r.Verdict == harness.Warn {
-		fmt.Fprintf(c.w, "        %s, %s, %s: %s\n", r.Clause, r.Level, r.Severity, r.Reason)
+	switch {
+	case r.Verdict == harness.Pass || r.Verdict == harness.Skip:
+		return
+	case r.Verdict == harness.Inconclusive && c.said[r.Reason]:
+		return
 	}
+	c.said[r.Reason] = true
+	fmt.Fprintf(c.w, "        %s, %s, %s: %s\n", r.Clause, r.Level, r.Severity, oneLine(r.Reason))
 	if r.Verdict == harness.Fail {
 		fmt.Fprintf(c.w, "        popcheck explain %s\n", r.ID)
 	}
@@ -232,12 +305,51 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 		}
 	}
 	for _, p := range append(slices.Clone(run.Problems), run.BadWaivers...) {
-		fmt.Fprintln(c.w, "problem:", p)
+		fmt.Fprintln(c.w, "problem:", oneLine(p))
 	}
 	if !run.Complete {
-		fmt.Fprintln(c.w, "incomplete:", run.Incomplete)
+		fmt.Fprintln(c.w, "incomplete:", oneLine(run.Incomplete))
 	}
 	fmt.Fprintf(c.w, "%s\nreports: %s\n%s: %s\n", reports.Headline(run), filepath.Join(dir, reports.HTMLFile), what, strings.Join(counts, ", "))
+}
+
+// oneLine makes text that may come from the target safe for a terminal, and for logs that are read line by line: it neither
+// moves the cursor nor begins a line.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.Join(strings.Fields(s), " "))
+}
+
+// annotations is how many errors of a step GitHub shows.
+const annotations = 10
+
+// tellGitHub adds the run to the summary of the job and marks its findings.
+func tellGitHub(w io.Writer, run *harness.Run) error {
+	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	annotate := func(title, text string) {
+		fmt.Fprintf(w, "::error title=%s::%s\n", property.Replace(oneLine(title)), data.Replace(oneLine(text)))
+	}
+	findings := reports.Findings(run)
+	for _, r := range findings[:min(len(findings), annotations)] {
+		annotate(r.Key, fmt.Sprintf("%s: it does not hold. %s (%s, %s, %s)", r.Title, r.Reason, r.Clause, r.Level, r.Severity))
+	}
+	if len(findings) == 0 && reports.ExitCode(run) != exitFine {
+		annotate("popcheck", reports.Headline(run))
+	}
+	path := os.Getenv("GITHUB_STEP_SUMMARY")
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(reports.Markdown(f, run), f.Close())
 }
 
 type listCommand struct {

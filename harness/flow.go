@@ -229,6 +229,19 @@ func (tr *Trace) push(q *AuthorizationRequest, m *Message, changed []string) Out
 	return settle(answer, at)
 }
 
+// registerSent makes known what an attack put into secret places: a verifier with one character changed gives the right one away.
+// The challenge itself is public (RFC 7636 §4.3), also where it is sent as a verifier.
+func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
+	for _, p := range m.Params {
+		switch p.Name {
+		case "code_verifier", "code", "refresh_token", "client_assertion", "password":
+			if p.Value != pair.Challenge {
+				tr.Redactor.Register(p.Name, p.Value)
+			}
+		}
+	}
+}
+
 // formRequest is a POST of a form (RFC 6749 §3.2).
 func formRequest(step string, m *Message, proof []Field) *Request {
 	header := append([]Field{{"Content-Type", "application/x-www-form-urlencoded"}, {"Accept", "application/json"}}, m.Header...)
@@ -298,6 +311,7 @@ func (tr *Trace) Token(q TokenRequest) Outcome {
 			q.Change(m, Facts{Tester: tr.Tester, PKCE: q.PKCE, Other: q.Other, Client: q.Against, Cert: cert})
 		}
 		sent = m
+		tr.registerSent(m, q.PKCE)
 		r := formRequest(step, m, fields)
 		r.Changed = honest.differences(m.Params)
 		if !slices.Equal(header, m.Header) {

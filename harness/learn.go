@@ -169,13 +169,20 @@ func (t *Tester) tryUnknownTokens(tr *Trace) {
 				continue
 			}
 			t.Learned.distrusted[r.Name] = ""
-			o := tr.Call(ResourceCall{Who: Identity{Client: c}, Token: Random(32), Resource: r})
+			o := tr.Call(ResourceCall{Who: Identity{Client: c}, Token: t.UnknownToken(), Resource: r})
 			t.Learned.challengedAt(r, o)
 			if o.State == Granted {
 				t.distrust(r.Name, fmt.Sprintf("resource %s opened (HTTP %d) for a token that nobody issued: its answers prove nothing, and it is not scored", r.Name, o.Status))
 			}
 		}
 	}
+}
+
+// UnknownToken looks like a token, and nobody issued it.
+func (t *Tester) UnknownToken() string {
+	s := Random(32)
+	t.Redactor.Register("unknown_token", s)
+	return s
 }
 
 // tryUnknownCode is the liar's probe at the token endpoint.

@@ -123,7 +123,11 @@ func (r Refusal) Misfit(o Outcome) string {
 			wrong = append(wrong, "the error code was "+o.Error)
 		}
 	}
-	if o.Where != InTLS && o.Where != Nowhere && len(r.Status) > 0 && !slices.Contains(r.Status, o.Status) {
+	broken := o.Status >= 500 // never the form of a refusal, whatever the clause leaves open
+	if o.Where == Nowhere && len(wrong) == 0 {
+		wrong = append(wrong, "the connection was dropped")
+	}
+	if o.Where != InTLS && o.Where != Nowhere && (len(r.Status) > 0 || broken) && !slices.Contains(r.Status, o.Status) {
 		wrong = append(wrong, fmt.Sprintf("the status was %d", o.Status))
 	}
 	if r.Scheme != "" && o.Where == InWWWAuthenticate && o.Answer != nil && !challenges(o.Answer, r.Scheme) {
@@ -132,7 +136,10 @@ func (r Refusal) Misfit(o Outcome) string {
 	if len(wrong) == 0 {
 		return ""
 	}
-	return strings.Join(wrong, " and ") + "; the clause asks for " + r.String()
+	if want := r.String(); want != "" {
+		return strings.Join(wrong, " and ") + "; the clause asks for " + want
+	}
+	return strings.Join(wrong, " and ")
 }
 
 // settle turns an answer that is no success into a refusal, or into nothing learned.
@@ -143,6 +150,10 @@ func settle(a *Answer, at string) Outcome {
 		case RefusedCertificate:
 			o.State, o.Where = Refused, InTLS
 		case Dropped:
+			if a.TLS != nil && !a.TLS.FreshConnection {
+				o.Why = fmt.Sprintf("%s ended a kept connection, perhaps because it was idle", at)
+				return o
+			}
 			o.State, o.Where = Refused, Nowhere
 		default:
 			o.Why = fmt.Sprintf("nothing came back from %s: %s", at, f.Error())
@@ -158,8 +169,6 @@ func settle(a *Answer, at string) Outcome {
 	return o
 }
 
-var challengeError = regexp.MustCompile(`(?i)\berror\s*=\s*"?([a-z0-9_.:-]+)"?`)
-
 // errorOf finds the OAuth error code of an answer: in WWW-Authenticate at a resource, else in the JSON body.
 func errorOf(a *Answer) (string, Where) {
 	var body struct {
@@ -167,45 +176,75 @@ func errorOf(a *Answer) (string, Where) {
 	}
 	json.Unmarshal(a.Body, &body)
 	inBody, _ := body.Error.(string)
-	for _, challenge := range a.Header.Values("WWW-Authenticate") {
-		if m := challengeError.FindStringSubmatch(challenge); m != nil && inBody == "" {
-			return m[1], InWWWAuthenticate
-		}
-	}
 	if inBody != "" {
 		return inBody, InBody
 	}
-	if len(a.Header.Values("WWW-Authenticate")) > 0 {
-		return "", InWWWAuthenticate
+	if challenges := challengesOf(a); len(challenges) > 0 {
+		return challengeError(challenges), InWWWAuthenticate
 	}
 	return "", OnPage
 }
 
 // resourceErrorOf prefers the challenge: at a resource that is where RFC 6750 §3 and RFC 9449 §7.1 put the code.
 func resourceErrorOf(a *Answer) (string, Where) {
-	challenges := a.Header.Values("WWW-Authenticate")
-	for _, challenge := range challenges {
-		if m := challengeError.FindStringSubmatch(challenge); m != nil {
-			return m[1], InWWWAuthenticate
-		}
-	}
-	if len(challenges) > 0 {
-		return "", InWWWAuthenticate
+	if challenges := challengesOf(a); len(challenges) > 0 {
+		return challengeError(challenges), InWWWAuthenticate
 	}
 	return errorOf(a)
 }
 
-// challenges reports whether WWW-Authenticate names the scheme, alone, in a line of its own or in a list.
-func challenges(a *Answer, scheme string) bool {
+// challenge is one challenge of WWW-Authenticate (RFC 9110 §11.6.1).
+type challenge struct {
+	scheme string
+	params Params
+}
+
+// challengesOf parts the challenges of an answer: several may stand in one line or in several, and a quoted string may hold
+// commas and what looks like a challenge.
+func challengesOf(a *Answer) []challenge {
+	var out []challenge
 	for _, line := range a.Header.Values("WWW-Authenticate") {
-		for _, part := range strings.Split(line, ",") {
-			word, _, _ := strings.Cut(strings.TrimSpace(part), " ")
-			if strings.EqualFold(word, scheme) {
-				return true
+		for _, m := range challengePart.FindAllStringSubmatch(line, -1) {
+			name, value, scheme := m[1], m[2], m[3]
+			if strings.HasPrefix(value, `"`) {
+				value = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(value[1 : len(value)-1])
+			}
+			switch {
+			case scheme != "":
+				out = append(out, challenge{scheme: scheme})
+			case len(out) > 0:
+				out[len(out)-1].params.Add(strings.ToLower(name), value)
 			}
 		}
 	}
-	return false
+	return out
+}
+
+// challengePart is a parameter (name = "quoted" or token), or else a scheme.
+var challengePart = regexp.MustCompile(`([^\s,="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*)|([^\s,="]+)`)
+
+// challengeError is the error code of the challenges. One that asks for a nonce wins, because it can be answered; then that of
+// DPoP, because a server that takes both kinds of token says more of proofs there.
+func challengeError(all []challenge) string {
+	first, dpop := "", ""
+	for _, c := range all {
+		code := c.params.Get("error")
+		if code == "use_dpop_nonce" {
+			return code
+		}
+		if first == "" {
+			first = code
+		}
+		if dpop == "" && strings.EqualFold(c.scheme, "DPoP") {
+			dpop = code
+		}
+	}
+	return valueOr(dpop, first)
+}
+
+// challenges reports whether WWW-Authenticate names the scheme, alone, in a line of its own or in a list.
+func challenges(a *Answer, scheme string) bool {
+	return slices.ContainsFunc(challengesOf(a), func(c challenge) bool { return strings.EqualFold(c.scheme, scheme) })
 }
 
 // Challenges reports whether the answer of an outcome names an authentication scheme in WWW-Authenticate.
@@ -218,10 +257,9 @@ func (o Outcome) ChallengeParameter(name string) string {
 	if o.Answer == nil {
 		return ""
 	}
-	find := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(name) + `\s*=\s*(?:"([^"]*)"|([^\s,]+))`)
-	for _, line := range o.Answer.Header.Values("WWW-Authenticate") {
-		if m := find.FindStringSubmatch(line); m != nil {
-			return m[1] + m[2]
+	for _, c := range challengesOf(o.Answer) {
+		if value := c.params.Get(strings.ToLower(name)); value != "" {
+			return value
 		}
 	}
 	return ""

@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -135,8 +135,11 @@ func (t *Tester) exchange(ctx context.Context, r *Request, check string, p pacin
 	userAgent := fmt.Sprintf("popcheck/%s (%s; run %s)", t.Version, check, t.RunID)
 	release := context.AfterFunc(ctx, func() { c.Close() })
 	answer, reusable := c.roundTrip(r, target, userAgent, t.Target.Limits)
-	if !release() && answer.Failure != nil && ctx.Err() != nil {
-		answer.Failure = connectFailure(ctx.Err())
+	if !release() && answer.Failure != nil {
+		answer.Failure = &Failure{TimedOut, "no whole answer within limits.timeout"}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			answer.Failure = &Failure{Stopped, "interrupted"}
+		}
 	}
 	t.note(answer)
 	if reusable && p == kept {
@@ -159,7 +162,7 @@ func (t *Tester) admit(ctx context.Context, raw string) (*url.URL, *Failure) {
 	if !t.Target.HostAllowed(target.Host) {
 		return target, &Failure{NotNamed, fmt.Sprintf("the target file does not name %s; if it is yours to test, add it to hosts", target.Host)}
 	}
-	if target.Scheme == "http" && !t.loopback(target.Hostname()) {
+	if target.Scheme == "http" && !t.Target.loopback(target.Hostname()) {
 		return target, &Failure{NotNamed, fmt.Sprintf("%s is not https; popcheck sends no secrets in the clear", target.Host)}
 	}
 	if why := t.Stopped(); why != "" {
@@ -172,16 +175,6 @@ func (t *Tester) admit(ctx context.Context, raw string) (*url.URL, *Failure) {
 	t.sent++
 	t.mu.Unlock()
 	return target, nil
-}
-
-func (t *Tester) loopback(host string) bool {
-	if fixed, ok := t.Target.Request.Resolve[host]; ok {
-		if h, _, err := net.SplitHostPort(fixed); err == nil {
-			fixed = h
-		}
-		return Loopback(fixed)
-	}
-	return Loopback(host)
 }
 
 func (t *Tester) takeIdle(key string, p pacing) *connection {

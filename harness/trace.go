@@ -41,11 +41,12 @@ func (tr *Trace) Attack(do func()) {
 // Do sends one request and records the exchange.
 func (tr *Trace) Do(r Request) *Answer {
 	pace := kept
-	if tr.role == AttackExchange && !r.browser {
+	if tr.role == AttackExchange && !(r.browser && len(r.Changed) == 0) {
 		pace = fresh
 	}
-	for name, value := range tr.Target.Request.Headers {
-		r.Header = append(r.Header, Field{name, value})
+	r.Header = slices.Clone(r.Header)
+	for _, name := range sortedKeys(tr.Target.Request.Headers) { // control and attack differ in nothing else
+		r.Header = append(r.Header, Field{name, tr.Target.Request.Headers[name]})
 	}
 	begun := time.Now()
 	answer, c := tr.exchange(tr.ctx, &r, tr.check, pace)

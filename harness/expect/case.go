@@ -278,7 +278,7 @@ func (m formMatcher) NegatedFailureMessage(actual any) string {
 func (c *Case) Introspected(who harness.Identity, grant string) map[string]any {
 	o := c.Obtain(who, grant)
 	c.Assume(o).To(BeAccepted(), "an honest token by "+grant)
-	unknown, answer := c.Introspect(harness.Random(32))
+	unknown, answer := c.Introspect(c.UnknownToken())
 	if active, _ := unknown["active"].(bool); active {
 		c.Unlearned("introspection calls a token active that nobody issued: its answers prove nothing")
 	}

@@ -98,8 +98,18 @@ func parSite(s *expect.Suite, t *harness.Trial) site {
 	}
 	return site{
 		place: attacks.AtPAR, who: who, url: s.Metadata.Endpoint("pushed_authorization_request_endpoint", who.Cert),
-		at:     expect.Place{Endpoint: "par", Client: t.Client.ClientID},
-		honest: func(c *expect.Case) harness.Outcome { return push(c, nil) },
+		at: expect.Place{Endpoint: "par", Client: t.Client.ClientID},
+		// A request_uri counts as honest only when it leads to a token that opens something: any server can hand out a string.
+		honest: func(c *expect.Case) harness.Outcome {
+			o := c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, PushProof: harness.WithProof})
+			if o.State != harness.Granted || o.Code == nil {
+				return o
+			}
+			if o = c.Redeem(o.Code, harness.TokenRequest{Who: who}); o.State != harness.Granted {
+				return o
+			}
+			return c.Spend(o.Token, harness.CodeGrant)
+		},
 		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
 			return func(change harness.ProofChange) harness.Outcome { return push(c, change) }
 		},

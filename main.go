@@ -163,10 +163,19 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		}
 	}
 	console.summary(run, r.Out, what)
-	if code := reports.ExitCode(run); code != exitFine {
+	if code := exitCode(run); code != exitFine {
 		return failure{code, nil}
 	}
 	return nil
+}
+
+// exitCode is that of the reports, but a client of the target file that could not be used, or a server whose answers prove
+// nothing, leaves out checks that then look as if they did not apply: that is no success.
+func exitCode(run *harness.Run) int {
+	if code := reports.ExitCode(run); code != exitFine || len(run.Problems) == 0 {
+		return code
+	}
+	return exitIncomplete
 }
 
 // validate reads the options. One that is there and empty is an unset variable of a script: it must not mean "the default".
@@ -310,6 +319,13 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 	if !run.Complete {
 		fmt.Fprintln(c.w, "incomplete:", oneLine(run.Incomplete))
 	}
+	switch {
+	case len(run.Problems) == 0:
+	case run.Summary[harness.Fail]+run.Summary[harness.Warn]+run.Summary[harness.Pass] == 0:
+		fmt.Fprintln(c.w, "Nothing was judged: mend the problems above, and run again.")
+	default:
+		fmt.Fprintln(c.w, "Not everything could be tried: mend the problems above, and run again.")
+	}
 	fmt.Fprintf(c.w, "%s\nreports: %s\n%s: %s\n", reports.Headline(run), filepath.Join(dir, reports.HTMLFile), what, strings.Join(counts, ", "))
 }
 
@@ -338,7 +354,7 @@ func tellGitHub(w io.Writer, run *harness.Run) error {
 	for _, r := range findings[:min(len(findings), annotations)] {
 		annotate(r.Key, fmt.Sprintf("%s: it does not hold. %s (%s, %s, %s)", r.Title, r.Reason, r.Clause, r.Level, r.Severity))
 	}
-	if len(findings) == 0 && reports.ExitCode(run) != exitFine {
+	if len(findings) == 0 && exitCode(run) != exitFine {
 		annotate("popcheck", reports.Headline(run))
 	}
 	path := os.Getenv("GITHUB_STEP_SUMMARY")

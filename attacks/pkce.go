@@ -60,6 +60,9 @@ const (
 	Replay           // the code was redeemed before
 )
 
+// PlainCode is the row without any change.
+const PlainCode = "pkce-s256"
+
 const intercepted = "whoever reads the code from the redirect (another app, a log, a referrer) gets the user's tokens"
 
 // Codes are the attacks on PKCE and on the code itself.
@@ -144,6 +147,9 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-space", Title: "refuses a verifier with a space", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-12.3", Why: "values outside the grammar reach the comparison", Fix: "allow unreserved characters only"},
 			Verifier: func(harness.Facts) string { return longVerifier(21) + " " + longVerifier(21) }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-verifier-nul", Title: "does not cut a verifier at a NUL byte", Clause: rfc7636("4.1"), Level: harness.Should, Severity: harness.High,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-12.5", Why: "the value that is compared is not the value that was sent", Fix: "allow unreserved characters only"},
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Verifier + "\x00x" })}},
 		{Check: Check{ID: "pkce-challenge-cut", Title: "does not accept a verifier for a challenge that was cut", Clause: rfc7636("4.2"), Level: harness.Must, Severity: harness.Low,
 			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.1", Why: "the comparison stops early: other verifiers fit as well", Fix: "compare the whole challenge; refuse one that is not 43 base64url characters"},
 			Challenge: func(s string) string { return s[:len(s)-1] }, Redeem: []harness.Change{nothing}},
@@ -180,7 +186,10 @@ func Codes() []CodeAttack {
 			Clients: ConfidentialOnly, Redeem: []harness.Change{withoutCredential}},
 		{Check: Check{ID: "client-secret-wrong", Title: "refuses a wrong client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.2", Needs: "client-secret", Why: "anyone can redeem codes in the name of the client", Fix: "compare the whole secret", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Redeem: []harness.Change{wrongSecret}},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{secretAs(otherLast)}},
+		{Check: Check{ID: "client-secret-cut", Title: "refuses the beginning of the client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.4", Needs: "client-secret", Why: "the secret can be guessed character by character", Fix: "compare the whole secret, in constant time", Harm: WrongLogins},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{secretAs(func(s string) string { return s[:max(1, len(s)-1)] })}},
 	}
 }
 
@@ -203,17 +212,19 @@ func withoutCredential(m *harness.Message, _ harness.Facts) {
 	m.Who.Cert = nil
 }
 
-// wrongSecret changes the last character of the client secret, by the method that the client registered.
-func wrongSecret(m *harness.Message, f harness.Facts) {
-	wrong := otherLast(m.Who.Client.ClientSecret)
-	f.Tester.Redactor.Register("wrong_client_secret", wrong)
-	if m.Params.Get("client_secret") != "" {
-		m.Params.Set("client_secret", wrong)
-		return
-	}
-	for i := range m.Header {
-		if m.Header[i].Name == "Authorization" {
-			m.Header[i].Value = f.Tester.BasicCredentials(m.Who.Client.ClientID, wrong)
+// secretAs edits the client secret, by the method that the client registered.
+func secretAs(edit func(string) string) harness.Change {
+	return func(m *harness.Message, f harness.Facts) {
+		wrong := edit(m.Who.Client.ClientSecret)
+		f.Tester.Redactor.Register("wrong_client_secret", wrong)
+		if m.Params.Get("client_secret") != "" {
+			m.Params.Set("client_secret", wrong)
+			return
+		}
+		for i := range m.Header {
+			if m.Header[i].Name == "Authorization" {
+				m.Header[i].Value = f.Tester.BasicCredentials(m.Who.Client.ClientID, wrong)
+			}
 		}
 	}
 }

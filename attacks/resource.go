@@ -46,6 +46,13 @@ func ResourceRequests() []ResourceAttack {
 	row := func(id, title string, clause harness.Clause, severity harness.Severity, threat harness.Threat, refusal harness.Refusal, covers, why, fix string) Check {
 		return Check{ID: id, Title: title, Clause: clause, Level: harness.Must, Severity: severity, Threat: threat, Refusal: refusal, Covers: covers, Why: why, Fix: fix}
 	}
+	// lesser rows prove possession all the same: nothing is won by them.
+	lesser := func(id, title string, clause harness.Clause, severity harness.Severity, threat harness.Threat, refusal harness.Refusal, covers, why, fix string) Check {
+		c := row(id, title, clause, severity, threat, refusal, covers, why, fix)
+		c.Level = harness.Hardening
+		return c
+	}
+	needing := func(needs string, c Check) Check { c.Needs = needs; return c }
 	accept := func(id, title string, level harness.Level, severity harness.Severity, covers string) Check {
 		return Check{ID: id, Title: title, Clause: rfc9449("7.1", ""), Level: level, Severity: severity, Threat: harness.Interoperability, Covers: covers,
 			Why: "honest clients are refused", Fix: "accept it: the clause asks for that"}
@@ -61,32 +68,20 @@ func ResourceRequests() []ResourceAttack {
 		{Check: accept("dpop-scheme-upper-case", "accepts the scheme in upper case", harness.Should, harness.Low, "DPOP-RS-01.2"), Mode: Accept, Scheme: "DPOP"},
 		{Check: row("dpop-no-proof", "refuses a bound token without a proof", rfc9449("7.1", ""), harness.Critical, harness.TokenReplay, tokenOrProof, "DPOP-RS-02.1", bearerAgain, "require a proof with the DPoP scheme"), NoProof: Proof},
 		{Check: row("dpop-as-bearer", "refuses a bound token as a bearer token", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.1", bearerAgain, "refuse a token with cnf.jkt under the Bearer scheme"), Scheme: "Bearer", NoProof: Proof},
-		{Check: func() Check {
-			c := row("dpop-as-bearer-with-proof", "refuses a bound token under the Bearer scheme, even with a proof", rfc9449("7.2", ""), harness.Low, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.3", "the scheme is wrong, though possession is proven", "refuse a token with cnf.jkt under the Bearer scheme")
-			c.Level = harness.Hardening
-			return c
-		}(), Scheme: "Bearer"},
+		{Check: lesser("dpop-as-bearer-with-proof", "refuses a bound token under the Bearer scheme, even with a proof", rfc9449("7.2", ""), harness.Low, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.3", "the scheme is wrong, though possession is proven", "refuse a token with cnf.jkt under the Bearer scheme"), Scheme: "Bearer"},
 		{Check: row("dpop-token-in-query", "refuses a bound token in the query, without a proof", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(harness.Refusal{Status: []int{401}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, 400), "DPOP-RS-17.4", bearerAgain, "do not take tokens from the query"), NoProof: Proof,
 			Change: func(m *harness.Message, _ harness.Facts) {
 				token := bearerOf(m)
 				m.Header = withoutHeader(m.Header, "Authorization")
 				m.Params.Set("access_token", token)
 			}},
-		{Check: func() Check {
-			c := row("dpop-scheme-for-plain-token", "refuses an unbound token under the DPoP scheme", rfc9449("7.1", ""), harness.High, harness.Downgrade, tokenOrProof, "DPOP-RS-18.1", "a stolen bearer token passes for a bound one with anyone's proof", "require cnf.jkt in the token and compare it")
-			c.Needs = "bearer"
-			return c
-		}(), Token: PlainToken},
-		{Check: row("dpop-two-authorizations", "refuses a request with Bearer and DPoP together", rfc9449("7.2", ""), harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, "DPOP-RS-19.1", "servers in a chain may read different headers", "refuse more than one Authorization header field"),
-			NoProof: Proof, Change: func(m *harness.Message, _ harness.Facts) {
+		{Check: needing("bearer", row("dpop-scheme-for-plain-token", "refuses an unbound token under the DPoP scheme", rfc9449("7.1", ""), harness.High, harness.Downgrade, tokenOrProof, "DPOP-RS-18.1", "a stolen bearer token passes for a bound one with anyone's proof", "require cnf.jkt in the token and compare it")), Token: PlainToken},
+		{Check: lesser("dpop-two-authorizations", "refuses a request with Bearer and DPoP together", rfc9449("7.2", ""), harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, "DPOP-RS-19.1", "servers in a chain may read different headers", "refuse more than one Authorization header field"),
+			Change: func(m *harness.Message, _ harness.Facts) {
 				m.Header = append([]harness.Field{{Name: "Authorization", Value: "Bearer " + bearerOf(m)}}, m.Header...)
 			}},
 		{Check: row("dpop-proof-for-other-token", "refuses a proof made for another token of the same key", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_dpop_proof"), "DPOP-RS-15.3 DPOP-RS-15.4", "a captured proof works with other tokens", "compare ath with the hash of the access token"), Token: OtherBoundToken},
-		{Check: func() Check {
-			c := row("dpop-token-of-other-client", "refuses a token of one client with the proof of another", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_token", "invalid_dpop_proof"), "DPOP-RS-16.2", bearerAgain, "compare the thumbprint of the proof key with cnf.jkt of the token")
-			c.Needs = "second-client"
-			return c
-		}(), Token: TokenOfOther},
+		{Check: needing("second-client", row("dpop-token-of-other-client", "refuses a token of one client with the proof of another", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_token", "invalid_dpop_proof"), "DPOP-RS-16.2", bearerAgain, "compare the thumbprint of the proof key with cnf.jkt of the token")), Token: TokenOfOther},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -55,16 +56,18 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 			next, after = again, "redirect"
 			continue
 		}
-		if answer.Status >= 400 {
+		page := readPage(answer)
+		form := page.choose(d.fields)
+		// Some servers show their login page with an error status: 401 at first, 400, 401 or 422 after a wrong password.
+		loginPage := form != nil && form.asksPassword(d.fields) && (asked || answer.Status == http.StatusUnauthorized)
+		if answer.Status >= 400 && !loginPage {
 			front.Page = answer
 			return front, nil
 		}
-		page := readPage(answer)
 		if form := page.formPost(c); form != nil {
 			front.Redirect, front.Params = form.action.String(), form.values()
 			return front, nil
 		}
-		form := page.choose()
 		if form == nil {
 			front.Page = answer
 			return front, nil
@@ -76,9 +79,9 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 			}
 		}
 		kind := "consent form"
-		if form.asksPassword() || form.asksUser(d.fields) {
+		if form.asksPassword(d.fields) || form.asksUser(d.fields) {
 			kind = "login form"
-			if form.asksPassword() && asked {
+			if form.asksPassword(d.fields) && asked {
 				if tr.sessions.countFailure() {
 					tr.Stop(fmt.Sprintf("%d logins failed (limits.failed_logins): popcheck stopped so as not to lock an account", tr.sessions.allowed))
 				}
@@ -91,7 +94,7 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 			if why := tr.sessions.exhausted(); why != "" {
 				return nil, fmt.Errorf("%w: %s", ErrLogin, why)
 			}
-			asked = asked || form.asksPassword()
+			asked = asked || form.asksPassword(d.fields)
 		}
 		next, after = form.fill(d.fields, user), kind
 		next.Step = kind
@@ -132,9 +135,16 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 	if err != nil {
 		return &Answer{URL: &url.URL{}, Failure: &Failure{NotNamed, err.Error()}}
 	}
+	// Plain HTTP is spoken on loopback only, where browsers send Secure cookies as well.
+	jar := *target
+	jar.Scheme = "https"
 	var cookies []string
-	for _, c := range b.cookies.Cookies(target) {
-		cookies = append(cookies, c.Name+"="+c.Value)
+	for _, c := range b.cookies.Cookies(&jar) {
+		value := c.Value
+		if c.Quoted {
+			value = `"` + value + `"`
+		}
+		cookies = append(cookies, c.Name+"="+value)
 	}
 	r.Header = append([]Field{{"Accept", "text/html,application/xhtml+xml"}}, r.Header...)
 	if len(cookies) > 0 {
@@ -143,12 +153,27 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 	r.browser = true
 	answer := tr.Do(r)
 	if answer.OK() {
-		b.cookies.SetCookies(target, (&http.Response{Header: answer.Header}).Cookies())
+		b.cookies.SetCookies(&jar, (&http.Response{Header: answer.Header}).Cookies())
 	}
 	return answer
 }
 
-var refreshTarget = regexp.MustCompile(`(?i)^\s*\d*\s*[;,]\s*url\s*=\s*['"]?([^'"]+)`)
+var refreshTarget = regexp.MustCompile(`(?i)^\s*(\d*)(?:\.\d*)?\s*[;,]\s*(?:url\s*=\s*)?['"]?([^'"]+)`)
+
+// patience is the longest delay of a refresh, in seconds, that is a redirect; a longer one ends the session of a reader who went away.
+const patience = 10
+
+// refreshed is where a refresh leads, or "".
+func refreshed(content string) string {
+	m := refreshTarget.FindStringSubmatch(content)
+	if m == nil {
+		return ""
+	}
+	if seconds, err := strconv.Atoi(m[1]); m[1] != "" && (err != nil || seconds > patience) {
+		return ""
+	}
+	return m[2]
+}
 
 // redirectTarget is where an answer sends the browser: by Location, or by a refresh without script.
 func redirectTarget(a *Answer) *url.URL {
@@ -156,10 +181,8 @@ func redirectTarget(a *Answer) *url.URL {
 	if a.Status >= 300 && a.Status < 400 {
 		location = a.Header.Get("Location")
 	} else if a.Status == http.StatusOK {
-		if m := refreshTarget.FindStringSubmatch(a.Header.Get("Refresh")); m != nil {
-			location = m[1]
-		} else if m := refreshTarget.FindStringSubmatch(readPage(a).refresh); m != nil {
-			location = m[1]
+		if location = refreshed(a.Header.Get("Refresh")); location == "" {
+			location = refreshed(readPage(a).refresh)
 		}
 	}
 	if location == "" {
@@ -179,16 +202,18 @@ type page struct {
 }
 
 type form struct {
-	action *url.URL
-	origin string // of the page
-	method string
-	inputs []input
-	text   string
+	action  *url.URL
+	page    *url.URL
+	method  string
+	inputs  []input
+	removed bool // the page spells it without a usable action
 }
 
 type input struct {
 	name, value, kind, label string
 	checked                  bool
+	action                   *url.URL // of a button, instead of the form's
+	method                   string   // of a button, instead of the form's
 }
 
 // readPage finds what a browser without script could use.
@@ -197,80 +222,164 @@ func readPage(a *Answer) *page {
 	if !strings.Contains(strings.ToLower(a.Header.Get("Content-Type")), "html") && !bytes.Contains(a.Body[:min(len(a.Body), 512)], []byte("<")) {
 		return p
 	}
-	root, err := html.Parse(bytes.NewReader(a.Body))
+	root, err := html.ParseWithOptions(bytes.NewReader(a.Body), html.ParseOptionEnableScripting(false))
 	if err != nil {
 		return p
 	}
-	base := a.URL
+	base, based := a.URL, false
+	labels := map[string]string{} // by the id of the control
 	for n := range root.Descendants() {
 		switch n.DataAtom {
 		case atom.Base:
-			if u, err := a.URL.Parse(attribute(n, "href")); err == nil && attribute(n, "href") != "" {
-				base = u
+			if u, err := a.URL.Parse(strings.TrimSpace(attribute(n, "href"))); err == nil && attribute(n, "href") != "" && !based {
+				base, based = u, true
 			}
 		case atom.Title:
-			p.title = strings.TrimSpace(textOf(n))
+			if p.title == "" {
+				p.title = textOf(n)
+			}
 		case atom.Meta:
 			if strings.EqualFold(attribute(n, "http-equiv"), "refresh") {
 				p.refresh = attribute(n, "content")
 			}
-		case atom.Form:
-			if f := readForm(n, base); f != nil {
-				f.origin = a.URL.Scheme + "://" + a.URL.Host
-				p.forms = append(p.forms, f)
+		case atom.Label:
+			if id := attribute(n, "for"); id != "" {
+				labels[id] = textOf(n)
 			}
 		}
 	}
+	forms, byID := map[*html.Node]*form{}, map[string]*form{}
+	var open *form // an empty form: in a table the parser leaves its controls outside
+	for n := range root.Descendants() {
+		if n.DataAtom == atom.Form {
+			f := readForm(n, a.URL, base)
+			forms[n], open = f, nil
+			if id := attribute(n, "id"); id != "" && byID[id] == nil {
+				byID[id] = f
+			}
+			if n.FirstChild == nil {
+				open = f
+			}
+			p.forms = append(p.forms, f)
+			continue
+		}
+		in, ok := readControl(n, base, labels)
+		if !ok {
+			continue
+		}
+		owner := open
+		for up := n.Parent; up != nil; up = up.Parent {
+			if forms[up] != nil {
+				owner = forms[up]
+				break
+			}
+		}
+		if id, elsewhere := lookup(n, "form"); elsewhere {
+			owner = byID[id]
+			if owner == nil {
+				continue
+			}
+		}
+		if owner != nil {
+			owner.inputs = append(owner.inputs, in)
+		}
+	}
+	p.forms = slices.DeleteFunc(p.forms, func(f *form) bool { return f.removed })
 	return p
 }
 
-func readForm(n *html.Node, base *url.URL) *form {
-	action, err := base.Parse(strings.TrimSpace(attribute(n, "action")))
-	if err != nil {
-		return nil
-	}
-	f := &form{action: action, method: strings.ToUpper(attribute(n, "method")), text: textOf(n)}
-	if f.method != "POST" {
-		f.method = "GET"
-	}
-	for c := range n.Descendants() {
-		if _, disabled := lookup(c, "disabled"); disabled {
-			continue
+func readForm(n *html.Node, address, base *url.URL) *form {
+	f := &form{action: address, page: address, method: formMethodOf(attribute(n, "method"))}
+	if action := strings.TrimSpace(attribute(n, "action")); action != "" {
+		u, err := base.Parse(action)
+		if err != nil {
+			f.removed = true
+			return f
 		}
-		in := input{name: attribute(c, "name"), value: attribute(c, "value"), kind: strings.ToLower(attribute(c, "type"))}
-		_, in.checked = lookup(c, "checked")
-		in.label = strings.ToLower(strings.Join([]string{in.name, attribute(c, "id"), attribute(c, "autocomplete"), attribute(c, "placeholder"), attribute(c, "aria-label")}, " "))
-		switch c.DataAtom {
-		case atom.Input:
-			if in.kind == "" {
-				in.kind = "text"
-			}
-			if in.kind == "image" {
-				in.kind = "submit"
-			}
-			if in.kind == "submit" {
-				in.label += " " + strings.ToLower(in.value)
-			}
-		case atom.Button:
-			if in.kind == "" {
-				in.kind = "submit"
-			}
-			in.label += " " + strings.ToLower(in.value+" "+textOf(c))
-		case atom.Textarea:
-			in.kind, in.value = "text", textOf(c)
-		case atom.Select:
-			in.kind = "select"
-			for o := range c.Descendants() {
-				if _, selected := lookup(o, "selected"); o.DataAtom == atom.Option && (selected || in.value == "") {
-					in.value = attribute(o, "value")
-				}
-			}
-		default:
-			continue
-		}
-		f.inputs = append(f.inputs, in)
+		f.action = u
 	}
 	return f
+}
+
+func formMethodOf(spelt string) string {
+	if strings.EqualFold(spelt, "post") {
+		return "POST"
+	}
+	return "GET"
+}
+
+// readControl reads an element that a form may submit; ok is false for all others, and for disabled ones.
+func readControl(n *html.Node, base *url.URL, labels map[string]string) (in input, ok bool) {
+	switch n.DataAtom {
+	case atom.Input, atom.Button, atom.Textarea, atom.Select:
+	default:
+		return in, false
+	}
+	around := ""
+	for up := n; up != nil; up = up.Parent {
+		if _, disabled := lookup(up, "disabled"); disabled && (up == n || up.DataAtom == atom.Fieldset) {
+			return in, false
+		}
+		if up.DataAtom == atom.Label {
+			around = textOf(up)
+		}
+	}
+	in = input{name: attribute(n, "name"), value: attribute(n, "value"), kind: strings.ToLower(attribute(n, "type"))}
+	_, in.checked = lookup(n, "checked")
+	words := []string{in.name, attribute(n, "id"), attribute(n, "autocomplete"), attribute(n, "placeholder"), attribute(n, "aria-label"), attribute(n, "title"), around}
+	if id := attribute(n, "id"); id != "" {
+		words = append(words, labels[id])
+	}
+	switch n.DataAtom {
+	case atom.Input:
+		if in.kind == "" {
+			in.kind = "text"
+		}
+		if in.kind == "submit" || in.kind == "image" || in.kind == "radio" {
+			words = append(words, in.value, attribute(n, "alt"))
+		}
+	case atom.Button:
+		if in.kind != "button" && in.kind != "reset" {
+			in.kind = "submit"
+		}
+		words = append(words, in.value, textOf(n))
+	case atom.Textarea:
+		in.kind, in.value = "textarea", textOf(n)
+	case atom.Select:
+		in.kind, in.value = "select", selected(n)
+	}
+	if in.kind == "submit" || in.kind == "image" {
+		if action := strings.TrimSpace(attribute(n, "formaction")); action != "" {
+			if u, err := base.Parse(action); err == nil {
+				in.action = u
+			}
+		}
+		if method, ok := lookup(n, "formmethod"); ok {
+			in.method = formMethodOf(method)
+		}
+	}
+	in.label = strings.ToLower(strings.Join(words, " "))
+	return in, true
+}
+
+// selected is the value of the selected option, else of the first that can be.
+func selected(n *html.Node) string {
+	first, value := true, ""
+	for o := range n.Descendants() {
+		if _, disabled := lookup(o, "disabled"); o.DataAtom != atom.Option || disabled {
+			continue
+		}
+		_, chosen := lookup(o, "selected")
+		if !chosen && !first {
+			continue
+		}
+		own, given := lookup(o, "value")
+		if !given {
+			own = textOf(o)
+		}
+		first, value = false, own
+	}
+	return value
 }
 
 // formPost is the form by which a server posts the authorization response to the client (form_post).
@@ -286,7 +395,7 @@ func (p *page) formPost(c *Client) *form {
 func (f *form) values() url.Values {
 	v := url.Values{}
 	for _, in := range f.inputs {
-		if in.name != "" && in.kind != "submit" {
+		if in.name != "" && !in.submits() {
 			v.Add(in.name, in.value)
 		}
 	}
@@ -294,17 +403,22 @@ func (f *form) values() url.Values {
 }
 
 var (
-	yes = regexp.MustCompile(`(?i)\b(allow|accept|approve|authori[sz]e|agree|yes|consent|grant|confirm|continue|permit|ok|submit|next|log ?in|sign ?in)`)
-	no  = regexp.MustCompile(`(?i)\b(deny|cancel|reject|refuse|decline|no|abort|back|log ?out|sign ?out|abandon|register|forgot|reset|locale|language)\b`)
+	yes = regexp.MustCompile(`(?i)\b(allow|accept|approve|authori[sz]e|agree|yes|consent|grant|confirm|continue|permit|ok\b|submit|next|log ?[io]n\b|sign ?[io]n\b)`)
+	no  = regexp.MustCompile(`(?i)\b(deny|cancel|reject|refuse|decline|disagree|no|not|don['’]?t|abort|back|log ?out|sign ?out|abandon|register|sign ?up|create|forgot|reset|resend|locale|language|` +
+		`google|facebook|apple|github|microsoft|linkedin|twitter|passkey|webauthn|qr)\b`)
 )
 
 // choose picks the form that leads on: one that asks for a password, then one for a user, then one with an approving button.
-func (p *page) choose() *form {
+func (p *page) choose(fields map[string]string) *form {
+	approves := func(f *form) bool { b := f.button(); return b != nil && yes.MatchString(b.label) }
 	for _, wanted := range []func(*form) bool{
-		(*form).asksPassword,
-		func(f *form) bool { return f.method == "POST" && f.asksUser(nil) },
-		func(f *form) bool { b := f.button(); return f.method == "POST" && b != nil && yes.MatchString(b.label) },
+		func(f *form) bool { return f.asksPassword(fields) },
+		func(f *form) bool { return f.method == "POST" && f.asksUser(fields) },
+		func(f *form) bool { return f.method == "POST" && approves(f) },
 		func(f *form) bool { b := f.button(); return f.method == "POST" && b != nil && !no.MatchString(b.label) },
+		func(f *form) bool { return approves(f) },
+		// A page whose script submits its only form.
+		func(f *form) bool { return f.method == "POST" && len(p.forms) == 1 && f.onlyHidden() },
 	} {
 		if i := slices.IndexFunc(p.forms, wanted); i >= 0 {
 			return p.forms[i]
@@ -313,21 +427,34 @@ func (p *page) choose() *form {
 	return nil
 }
 
-func (f *form) asksPassword() bool {
-	return slices.ContainsFunc(f.inputs, func(in input) bool { return in.kind == "password" })
+func (f *form) asksPassword(fields map[string]string) bool {
+	return slices.ContainsFunc(f.inputs, func(in input) bool { return in.isPassword(fields) })
 }
 
 func (f *form) asksUser(fields map[string]string) bool {
 	return slices.ContainsFunc(f.inputs, func(in input) bool { return in.isUser(fields) })
 }
 
+func (f *form) onlyHidden() bool {
+	return len(f.inputs) > 0 && !slices.ContainsFunc(f.inputs, func(in input) bool { return in.kind != "hidden" })
+}
+
 var userLike = regexp.MustCompile(`(?i)user|e-?mail|login|account|identifier`)
+
+func (in input) submits() bool { return in.kind == "submit" || in.kind == "image" }
 
 func (in input) isUser(fields map[string]string) bool {
 	if name := fields["username"]; name != "" {
-		return in.name == name
+		return in.name == name && in.kind != "hidden"
 	}
 	return (in.kind == "text" || in.kind == "email" || in.kind == "tel") && userLike.MatchString(in.label)
+}
+
+func (in input) isPassword(fields map[string]string) bool {
+	if name := fields["password"]; name != "" {
+		return in.name == name && in.kind != "hidden"
+	}
+	return in.kind == "password"
 }
 
 // button is the approving submit button, or the first that does not refuse.
@@ -335,10 +462,7 @@ func (f *form) button() *input {
 	var fallback *input
 	for i := range f.inputs {
 		in := &f.inputs[i]
-		if in.kind != "submit" {
-			continue
-		}
-		if no.MatchString(in.label) {
+		if !in.submits() || no.MatchString(in.label) {
 			continue
 		}
 		if yes.MatchString(in.label) {
@@ -354,53 +478,90 @@ func (f *form) button() *input {
 func (f *form) names() string {
 	var out []string
 	for _, in := range f.inputs {
-		if in.kind != "hidden" && in.kind != "submit" {
+		if in.kind != "hidden" && !in.submits() {
 			out = append(out, in.name)
 		}
 	}
 	return strings.Join(out, ", ")
 }
 
+// picks reports whether a radio button is the one of its group that the user takes: the one that is checked, else the one that approves.
+func (f *form) picks(in input) bool {
+	group := func(is func(input) bool) bool {
+		return slices.ContainsFunc(f.inputs, func(other input) bool { return other.kind == "radio" && other.name == in.name && is(other) })
+	}
+	if group(func(other input) bool { return other.checked }) {
+		return in.checked
+	}
+	return yes.MatchString(in.label) && !no.MatchString(in.label)
+}
+
 // fill is the request that a browser sends when the user fills the form and presses the approving button.
 func (f *form) fill(fields map[string]string, user *User) Request {
 	var params Params
 	first := true // the first text field of a form with a password is the user, whatever its name
-	named := f.asksUser(fields)
+	named, login := f.asksUser(fields), f.asksPassword(fields)
 	for _, in := range f.inputs {
 		switch {
-		case in.name == "" || in.kind == "submit" || in.kind == "reset" || in.kind == "button" || in.kind == "file":
+		case in.name == "" || in.submits() || in.kind == "reset" || in.kind == "button" || in.kind == "file":
 			continue
-		case in.kind == "password" && (fields["password"] == "" || fields["password"] == in.name):
+		case in.isPassword(fields):
 			params.Add(in.name, user.Password)
-		case in.isUser(fields), !named && f.asksPassword() && first && (in.kind == "text" || in.kind == "email"):
+		case in.isUser(fields), !named && login && first && (in.kind == "text" || in.kind == "email" || in.kind == "tel"):
 			params.Add(in.name, user.Username)
 			first = false
 		case in.kind == "checkbox":
 			// On a consent page each box is a scope; without them less than what was asked for is granted.
-			if in.checked || !f.asksPassword() {
+			if in.checked || !login {
 				params.Add(in.name, valueOr(in.value, "on"))
 			}
 		case in.kind == "radio":
-			if in.checked {
-				params.Add(in.name, in.value)
+			if f.picks(in) {
+				params.Add(in.name, valueOr(in.value, "on"))
 			}
 		default:
 			params.Add(in.name, in.value)
 		}
 	}
-	if b := f.button(); b != nil && b.name != "" {
-		params.Add(b.name, b.value)
+	action, method := f.action, f.method
+	if b := f.button(); b != nil {
+		switch {
+		case b.kind == "image":
+			prefix := b.name
+			if prefix != "" {
+				prefix += "."
+			}
+			params.Add(prefix+"x", "1")
+			params.Add(prefix+"y", "1")
+		case b.name != "":
+			params.Add(b.name, b.value)
+		}
+		if b.action != nil {
+			action = b.action
+		}
+		method = valueOr(b.method, method)
 	}
-	r := Request{Method: f.method, URL: f.action.String()}
-	if f.method == "POST" {
-		r.Body, r.Header = params.Encode(), []Field{
-			{"Content-Type", "application/x-www-form-urlencoded"}, {"Origin", f.origin}}
+	address := *action
+	address.Fragment, address.RawFragment = "", ""
+	r := Request{Method: method, Header: []Field{{"Referer", refererOf(f.page, action)}}}
+	if method == "POST" {
+		r.URL, r.Body = address.String(), params.Encode()
+		r.Header = append(r.Header, Field{"Content-Type", "application/x-www-form-urlencoded"}, Field{"Origin", f.page.Scheme + "://" + f.page.Host})
 		return r
 	}
-	u := *f.action
-	u.RawQuery = params.Encode()
-	r.URL = u.String()
+	address.RawQuery = params.Encode()
+	r.URL = address.String()
 	return r
+}
+
+// refererOf is what browsers send by default (strict-origin-when-cross-origin); some servers want one as a defence against CSRF.
+func refererOf(from, to *url.URL) string {
+	if from.Scheme != to.Scheme || from.Host != to.Host {
+		return from.Scheme + "://" + from.Host + "/"
+	}
+	u := *from
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	return u.String()
 }
 
 func valueOr(s, fallback string) string {

@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // loginDriver plays the browser from an authorization URL to the redirect back to the client.
@@ -84,16 +86,22 @@ func (d execDriver) authorize(tr *Trace, _ *browserSession, address string, c *C
 	}
 	ctx, cancel := context.WithTimeout(tr.ctx, 6*tr.Target.Limits.Timeout)
 	defer cancel()
-	program := exec.CommandContext(ctx, d.command[0], append(d.command[1:], address)...)
+	program := exec.CommandContext(ctx, d.command[0], slices.Concat(d.command[1:], []string{address})...)
+	program.WaitDelay = time.Second // a child that it leaves behind may hold its output open
 	program.Dir = tr.Target.Dir
 	program.Env = append(os.Environ(), "POPCHECK_USERNAME="+user.Username, "POPCHECK_PASSWORD="+user.Password)
-	var complaints strings.Builder
-	program.Stderr = &limitedWriter{&complaints, 4 << 10}
-	out, err := program.Output()
-	if err != nil {
+	var complaints, out strings.Builder
+	program.Stderr, program.Stdout = &limitedWriter{&complaints, 4 << 10}, &limitedWriter{&out, 64 << 10}
+	err := program.Run()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, fmt.Errorf("%w: %s printed no redirect URI within %s (six times limits.timeout): %s", ErrLogin, d.command[0], 6*tr.Target.Limits.Timeout, strings.TrimSpace(complaints.String()))
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%w: interrupted", ErrLogin)
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return nil, fmt.Errorf("%w: %s: %w: %s", ErrLogin, d.command[0], err, strings.TrimSpace(complaints.String()))
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
 	back, err := url.Parse(strings.TrimSpace(line))
 	if err != nil || back.Scheme == "" {
 		return nil, fmt.Errorf("%w: %s printed no redirect URI", ErrLogin, d.command[0])

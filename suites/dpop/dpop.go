@@ -195,12 +195,30 @@ func judge(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site, a
 		c.Measured("accepted")
 		c.Passes("it was accepted, which is as legitimate as a refusal")
 		return
+	case a.NonceDecides == attacks.Anyhow:
+		survives(c, answer, form)
+		return
 	case a.NonceDecides == attacks.WithNonce && answer.State == harness.Granted && s.DemandsNonce(where.url) == harness.Yes:
 		c.Measured("not looked at next to a fresh nonce")
 		c.Passes("it was accepted together with a fresh nonce of the server, by which alone this server judges freshness (RFC 9449 §4.3 item 11)")
 		return
 	}
 	c.Refuses(answer, form)
+}
+
+// survives judges what a server may accept or refuse, but not break on.
+func survives(c *expect.Case, answer harness.Outcome, form harness.Refusal) {
+	if answer.State == harness.Granted {
+		c.Measured("accepted")
+		c.Passes("it was accepted")
+		return
+	}
+	c.Expect(answer).To(expect.BeRefused())
+	if answer.Status >= 500 || answer.Where == harness.Nowhere {
+		c.Fails("the server broke: %s", answer)
+	}
+	c.Measured("refused")
+	c.Prefer(answer).To(expect.BeRefusedAs(form))
 }
 
 func formOf(a attacks.ProofAttack, where site) harness.Refusal {

@@ -99,6 +99,10 @@ func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tria
 	authorization := func() harness.AuthorizationRequest {
 		return harness.AuthorizationRequest{Who: who, PKCE: pairs(), Via: via(a, v), Change: a.Authorize, Beside: a.Beside}
 	}
+	if a.ID == attacks.PlainCode {
+		servesAtAll(c, who)
+		return
+	}
 	if a.Mode == attacks.Accept {
 		answer := c.Between(honest, func() harness.Outcome { return flow(c, who, authorization(), nil, nil) }, "the honest flow")
 		c.Expect(answer).To(expect.BeAccepted())
@@ -125,6 +129,19 @@ func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tria
 		}
 	}
 	c.Prefer(answer).To(expect.BeRefusedAs(formAt(a, answer)))
+}
+
+// servesAtAll is the positive control of all others, as a check of its own. That a client is not let in at all is no word about PKCE.
+func servesAtAll(c *expect.Case, who harness.Identity) {
+	o := c.Authorize(harness.AuthorizationRequest{Who: who})
+	c.Assume(o).To(expect.BeAccepted(), "the authorization request")
+	o = c.Redeem(o.Code, harness.TokenRequest{Who: who})
+	if o.State == harness.Refused && o.Error == "invalid_grant" {
+		c.Fails("the right verifier was refused: %s", o)
+	}
+	c.Assume(o).To(expect.BeAccepted(), "the redemption")
+	c.Assume(c.Spend(o.Token, harness.CodeGrant)).To(expect.BeAccepted(), "the token")
+	c.Passes("the right verifier redeemed its code")
 }
 
 // formAt is the form of a refusal by where it came: a row about the redemption may be refused earlier, by an error redirect.

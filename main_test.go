@@ -468,3 +468,24 @@ func TestTargetRunsUntilItIsInterrupted(t *testing.T) {
 		t.Errorf("%s is left behind", filepath.Dir(path))
 	}
 }
+
+// The README's target file is the first that a reader copies.
+func TestTargetFileOfTheReadmeLoads(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := regexp.MustCompile("(?s)```yaml\n(issuer:.*?)```").FindSubmatch(readme)
+	if example == nil {
+		t.Fatal("README.md has no target file")
+	}
+	path := filepath.Join(t.TempDir(), "target.yaml")
+	if err := os.WriteFile(path, example[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WEB_SECRET", "correct-horse-battery")
+	t.Setenv("ALICE_PASSWORD", "wonderland-rabbit")
+	if _, err := harness.LoadTarget(path); err != nil {
+		t.Error(err)
+	}
+}

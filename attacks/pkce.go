@@ -183,7 +183,7 @@ func Codes() []CodeAttack {
 			Redeem: []harness.Change{set("redirect_uri", "https://attacker.example/cb")}},
 		{Check: Check{ID: "client-credential-missing", Title: "refuses a confidential client without its credential", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.1", Why: "anyone can redeem codes in the name of the client", Fix: "authenticate the client by the method that it registered before looking at the grant", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Redeem: []harness.Change{withoutCredential}},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{WithoutCredential}},
 		{Check: Check{ID: "client-secret-wrong", Title: "refuses a wrong client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.2", Needs: "client-secret", Why: "anyone can redeem codes in the name of the client", Fix: "compare the whole secret", Harm: WrongLogins},
 			Clients: ConfidentialOnly, Redeem: []harness.Change{secretAs(otherLast)}},
@@ -202,8 +202,8 @@ func longVerifier(n int) string {
 	return (s[:n-4] + "-._~")[:n]
 }
 
-// withoutCredential leaves the client_id and nothing else.
-func withoutCredential(m *harness.Message, _ harness.Facts) {
+// WithoutCredential leaves the client_id and nothing else.
+func WithoutCredential(m *harness.Message, _ harness.Facts) {
 	m.Params.Drop("client_secret")
 	m.Params.Drop("client_assertion")
 	m.Params.Drop("client_assertion_type")

@@ -51,6 +51,7 @@ type Authorization struct {
 	Response    url.Values // all parameters of the authorization response
 	Front       *FrontChannel
 	State       string
+	RequestURI  string // of the pushed request, "" without one
 }
 
 // Via is how an authorization request reaches the server.
@@ -72,6 +73,8 @@ type AuthorizationRequest struct {
 	Other       *Authorization
 	Change      Change      // of the authorization request, wherever its parameters travel
 	Beside      Change      // of what is sent to the authorization endpoint next to a request_uri
+	PushAuth    Change      // of the pushed request, after client authentication was added
+	Pushed      string      // a request_uri that was issued before, instead of pushing
 	PushProof   ProofPolicy // whether the pushed request carries a proof
 	ProofChange ProofChange
 }
@@ -139,12 +142,16 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 	}
 	changed := honest.differences(m.Params)
 	redirectURI, state := m.Params.Get("redirect_uri"), m.Params.Get("state")
+	requestURI := q.Pushed
 	if q.Via == PushedRequest {
-		pushed := tr.push(&q, m, changed)
-		if pushed.State != Granted {
-			return pushed
+		if requestURI == "" {
+			pushed := tr.push(&q, m, changed)
+			if pushed.State != Granted {
+				return pushed
+			}
+			requestURI = pushed.RequestURI
 		}
-		m = &Message{Method: "GET", URL: m.URL, Who: q.Who, Params: Params{{"client_id", c.ClientID}, {"request_uri", pushed.RequestURI}}}
+		m = &Message{Method: "GET", URL: m.URL, Who: q.Who, Params: Params{{"client_id", c.ClientID}, {"request_uri", requestURI}}}
 		changed = nil
 		if q.Beside != nil {
 			before := slices.Clone(m.Params)
@@ -165,7 +172,7 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 		return o
 	}
 	tr.Redactor.Register("code", front.Params.Get("code"))
-	o.Code = &Authorization{Code: front.Params.Get("code"), PKCE: q.PKCE, RedirectURI: redirectURI, User: user, Response: front.Params, Front: front, State: state}
+	o.Code = &Authorization{Code: front.Params.Get("code"), PKCE: q.PKCE, RedirectURI: redirectURI, User: user, Response: front.Params, Front: front, State: state, RequestURI: requestURI}
 	return o
 }
 
@@ -212,8 +219,12 @@ func (tr *Trace) push(q *AuthorizationRequest, m *Message, changed []string) Out
 		if err := tr.authenticate(pushed); err != nil {
 			return nil, err
 		}
+		honest := slices.Clone(pushed.Params)
+		if q.PushAuth != nil {
+			q.PushAuth(pushed, Facts{Tester: tr.Tester, PKCE: q.PKCE})
+		}
 		r := formRequest("pushed authorization request", pushed, fields)
-		r.Changed = slices.Clone(changed)
+		r.Changed = append(slices.Clone(changed), honest.differences(pushed.Params)...)
 		return r, nil
 	})
 	if err != nil {

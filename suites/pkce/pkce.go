@@ -16,6 +16,8 @@ func Specs(s *expect.Suite) {
 	redirects(s)
 	frontChannel(s)
 	codeReuse(s)
+	pushedRequests(s)
+	refreshRotation(s)
 }
 
 func codes(s *expect.Suite) {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"net/url"
 	"strings"
 
@@ -17,44 +18,43 @@ func (t *Tester) LastUser() *User {
 	return &User{}
 }
 
-// ToRedirect sends a changed authorization request without any login and tells where the browser is sent first. Granted is a
-// redirect to wanted, by Location, refresh or form: that address is read, never requested.
+// ToRedirect plays a changed authorization request, with the login where one is asked for, and tells where the browser is sent.
+// Granted is a redirect to wanted, with a code or an error: that address is read, never requested. A code for the registered
+// address is no gain for whoever changed the request.
 func (tr *Trace) ToRedirect(who Identity, wanted string, change Change) Outcome {
 	const at = "the authorization endpoint"
 	q := AuthorizationRequest{Who: who, PKCE: tr.NewPKCE()}
 	m := tr.authorizationMessage(&q)
 	honest := append(Params{}, m.Params...)
 	change(m, Facts{Tester: tr.Tester, PKCE: q.PKCE})
-	next := Request{Step: "authorization request", Method: "GET", URL: withQuery(m.URL, m.Params), Changed: honest.differences(m.Params)}
-	session := newBrowserSession()
-	for range tr.Target.Limits.Redirects {
-		answer := tr.browse(session, next)
-		o := settle(answer, at)
-		if o.State != Refused || !answer.OK() {
-			return o
-		}
-		o.Where, o.Error = OnPage, ""
-		target := redirectTarget(answer)
-		switch {
-		case target == nil && answer.Status < 400 && len(readPage(answer).forms) > 0:
-			// A login page: the server went on with the request, and would send the code to the address after it.
-			return Outcome{State: Granted, At: at, Got: "a login page came up for that redirect_uri", Status: answer.Status, Answer: answer}
-		case target == nil:
-			return o
-		case sameAddress(target.String(), wanted):
-			return Outcome{State: Granted, At: at, Got: "the browser was redirected to " + wanted, Status: answer.Status, Answer: answer}
-		case belongs(who.Client, target):
-			o.Where, o.Error = InRedirect, target.Query().Get("error")
-			if target.Query().Get("code") != "" {
-				return Outcome{State: Granted, At: at, Got: "an authorization code was issued", Status: answer.Status, Answer: answer}
-			}
-			return o
-		case !tr.Target.HostAllowed(target.Host):
-			return Outcome{State: Granted, At: at, Got: "the browser was redirected to " + target.Scheme + "://" + target.Host, Status: answer.Status, Answer: answer}
-		}
-		next = Request{Step: "redirect", Method: "GET", URL: target.String()}
+	client := *who.Client // the login ends at the wanted address as well
+	client.RedirectURIs = append([]string{wanted}, client.RedirectURIs...)
+	q.Who.Client = &client
+	front, err := tr.login(withQuery(m.URL, m.Params), q, tr.firstUser(), honest.differences(m.Params))
+	var stray *StrayRedirect
+	switch {
+	case errors.As(err, &stray):
+		front = stray.Front
+	case err != nil:
+		return Outcome{At: at, Why: err.Error()}
 	}
-	return Outcome{At: at, Why: "the redirects did not end"}
+	o := front.outcome(at)
+	if front.Redirect == "" {
+		return o
+	}
+	switch {
+	case sameAddress(front.Redirect, wanted):
+		with := "with an error"
+		if front.Params.Get("code") != "" {
+			with = "with a code"
+		}
+		o.State, o.Got = Granted, "the browser was redirected to "+wanted+" "+with
+	case stray != nil:
+		o.State, o.Got = Granted, "the browser was redirected to "+stray.Target.Scheme+"://"+stray.Target.Host
+	case o.State == Granted:
+		o.State, o.Where, o.Error = Refused, InRedirect, "(none: a code was sent to the registered address)"
+	}
+	return o
 }
 
 // FirstPage asks the authorization endpoint for its first answer, with a header field of the browser.
@@ -74,15 +74,21 @@ func withQuery(address string, params Params) string {
 	return address + separator + params.Encode()
 }
 
-// sameAddress compares scheme, host and path as a browser would take them; the parameters of the response are left out.
-func sameAddress(a, b string) bool {
-	x, err := url.Parse(a)
+// sameAddress reports whether a redirect goes to an address: scheme, host and path as a browser would take them, and every query
+// parameter of the address; those of the response come beside.
+func sameAddress(redirect, address string) bool {
+	x, err := url.Parse(redirect)
 	if err != nil {
 		return false
 	}
-	y, err := url.Parse(b)
+	y, err := url.Parse(address)
 	if err != nil {
 		return false
+	}
+	for name := range y.Query() {
+		if x.Query().Get(name) != y.Query().Get(name) {
+			return false
+		}
 	}
 	return strings.EqualFold(x.Scheme, y.Scheme) && strings.EqualFold(x.Host, y.Host) && x.JoinPath().Path == y.JoinPath().Path
 }

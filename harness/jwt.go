@@ -160,5 +160,8 @@ func parseObject(data []byte) (Object, error) {
 		}
 		out = append(out, ObjectMember{name.(string), value})
 	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, err
+	}
 	return out, nil
 }

@@ -338,6 +338,10 @@ func (t *Tester) DemandsNonce(address string) Known {
 // TakesBinding is what is known of a resource and a kind of bound token: yes when one opened it; no when other tokens open it and
 // it nowhere says that it takes this kind; else unknown.
 func (t *Tester) TakesBinding(r *Resource, b Binding) Known {
+	capability := map[Binding]string{DPoPBound: "dpop-rs", CertificateBound: "mtls-rs"}[b]
+	if declared, ok := t.Target.Capabilities[capability]; ok && !declared {
+		return No
+	}
 	others := false
 	for _, trial := range t.Learned.Trials {
 		if trial.Opened(r) {

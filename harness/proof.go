@@ -109,7 +109,7 @@ func withoutQuery(raw string) string {
 	if err != nil {
 		return raw
 	}
-	u.RawQuery, u.Fragment, u.RawFragment = "", "", ""
+	u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = "", false, "", ""
 	return u.String()
 }
 

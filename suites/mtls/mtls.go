@@ -90,6 +90,9 @@ func tokenSite(s *expect.Suite, t *harness.Trial) site {
 func resourceSites(s *expect.Suite) []site {
 	var out []site
 	for _, r := range s.Resources() {
+		if s.TakesBinding(r, harness.CertificateBound) == harness.No {
+			continue
+		}
 		if t := s.Opener(r, harness.CertificateBound); t != nil {
 			out = append(out, resourceSite(s, t, r))
 		}

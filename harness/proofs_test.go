@@ -245,7 +245,7 @@ func outside(id string) bool {
 
 // invalid are the rows with members and a jwk whose signature is the defect, or follows from it.
 func invalid(id string) bool {
-	return outside(id) && id != "dpop-two-proofs" && id != "dpop-same-proof-twice" || id == "dpop-alg-none" || id == "dpop-alg-confusion"
+	return outside(id) && !strings.HasPrefix(id, "dpop-two-proofs") && id != "dpop-same-proof-twice" || id == "dpop-alg-none" || id == "dpop-alg-confusion"
 }
 
 func TestEachRowChangesWhatItIsAbout(t *testing.T) {
@@ -422,7 +422,7 @@ func wantSignature(t *testing.T, id string, sent raw) {
 	if sent.verifies(t) == invalid(id) {
 		t.Errorf("the signature verifies: %v", !invalid(id))
 	}
-	key, thumbprint := sent.jwkOf(t)
+	key, _ := sent.jwkOf(t)
 	private, err := jwk.IsPrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -430,7 +430,6 @@ func wantSignature(t *testing.T, id string, sent raw) {
 	if private != (id == "dpop-jwk-private") {
 		t.Errorf("the jwk is private: %v", private)
 	}
-	_ = thumbprint
 }
 
 func TestRowsAboutKeys(t *testing.T) {
@@ -479,6 +478,7 @@ func TestRowsAboutKeys(t *testing.T) {
 
 func TestNoSecretOfAProofIsInTheEvidence(t *testing.T) {
 	p := newProver(t, "ES256")
+	p.Redactor.Register("access_token", token) // as when it comes from a server
 	for _, row := range attacks.Proofs() {
 		for _, place := range places() {
 			if !row.RunsAt(place) {

@@ -1,10 +1,12 @@
 package attacks
 
 import (
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/popcheck/popcheck/harness"
@@ -52,7 +54,20 @@ func issued(edit func(CertificateFacts, *harness.Issue)) func(CertificateFacts) 
 	}
 }
 
-func pki(c *harness.Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" }
+func pki(c *harness.Client) bool     { return c.TokenEndpointAuthMethod == "tls_client_auth" }
+func byDNS(c *harness.Client) bool   { return c.TLSClientAuthSANDNS != "" }
+func byURI(c *harness.Client) bool   { return c.TLSClientAuthSANURI != "" }
+func byIP(c *harness.Client) bool    { return c.TLSClientAuthSANIP != "" }
+func byEmail(c *harness.Client) bool { return c.TLSClientAuthSANEmail != "" }
+
+func before(names []string, prefix string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, prefix+n)
+	}
+	return out
+}
+
 func selfSigned(c *harness.Client) bool {
 	return c.TokenEndpointAuthMethod == "self_signed_tls_client_auth"
 }
@@ -66,9 +81,9 @@ func Certificates() []CertificateAttack {
 	wrong, other := harness.WrongCertificate, harness.ClientImpersonation
 	const impersonated = "anyone can get tokens in the name of the client"
 	const stolen = "a stolen token works for the thief: the binding means nothing"
-	names := func(id, title, covers, method string, is func(*harness.Client) bool, edit func(*harness.Issue)) CertificateAttack {
+	names := func(id, title, covers, method string, is func(*harness.Client) bool, edit func(right *x509.Certificate, w *harness.Issue)) CertificateAttack {
 		return CertificateAttack{Check: row(id, title, rfc8705("2"), wrong, invalidClient(), "trusted-ca", covers, impersonated, "compare the "+method+" with the registered one, and nothing else"),
-			Clients: is, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) { edit(w); *w = w.SetNames() })}
+			Clients: is, At: token, Certificate: issued(func(f CertificateFacts, w *harness.Issue) { edit(f.Right.Leaf, w); *w = w.SetNames() })}
 	}
 	return []CertificateAttack{
 		{Check: row("mtls-no-certificate", "refuses a client without its certificate", rfc8705("2"), other, invalidClient(), "", "MTLS-AS-01.1 MTLS-AS-01.7 MTLS-AS-11.2", impersonated, "authenticate the client by the certificate of the connection"), At: token, Certificate: noCertificate},
@@ -86,12 +101,37 @@ func Certificates() []CertificateAttack {
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
 				w.Subject = &pkix.Name{ExtraNames: append(slices.Clone(f.Right.Leaf.Subject.Names), pkix.AttributeTypeAndValue{Type: []int{2, 5, 4, 11}, Value: "popcheck"})}
 			})},
-		names("mtls-san-dns-other", "refuses another DNS name of the same CA", "MTLS-AS-03.1", "dNSName", func(c *harness.Client) bool { return c.TLSClientAuthSANDNS != "" }, func(w *harness.Issue) { w.DNS = []string{"other.popcheck.example"} }),
-		names("mtls-san-uri-other", "refuses another URI of the same CA", "MTLS-AS-04.1", "uniformResourceIdentifier", func(c *harness.Client) bool { return c.TLSClientAuthSANURI != "" }, func(w *harness.Issue) {
+		names("mtls-san-dns-other", "refuses another DNS name of the same CA", "MTLS-AS-03.1", "dNSName", byDNS, func(_ *x509.Certificate, w *harness.Issue) { w.DNS = []string{"other.popcheck.example"} }),
+		names("mtls-san-uri-other", "refuses another URI of the same CA", "MTLS-AS-04.1", "uniformResourceIdentifier", byURI, func(_ *x509.Certificate, w *harness.Issue) {
 			w.URIs = []*url.URL{{Scheme: "https", Host: "other.popcheck.example", Path: "/client"}}
 		}),
-		names("mtls-san-ip-other", "refuses another IP address of the same CA", "MTLS-AS-05.1", "iPAddress", func(c *harness.Client) bool { return c.TLSClientAuthSANIP != "" }, func(w *harness.Issue) { w.IPs = []net.IP{net.IPv4(203, 0, 113, 99)} }),
-		names("mtls-san-email-other", "refuses another mail address of the same CA", "MTLS-AS-06.1", "rfc822Name", func(c *harness.Client) bool { return c.TLSClientAuthSANEmail != "" }, func(w *harness.Issue) { w.Emails = []string{"other@popcheck.example"} }),
+		names("mtls-san-ip-other", "refuses another IP address of the same CA", "MTLS-AS-05.1", "iPAddress", byIP, func(_ *x509.Certificate, w *harness.Issue) { w.IPs = []net.IP{net.IPv4(203, 0, 113, 99)} }),
+		names("mtls-san-email-other", "refuses another mail address of the same CA", "MTLS-AS-06.1", "rfc822Name", byEmail, func(_ *x509.Certificate, w *harness.Issue) { w.Emails = []string{"other@popcheck.example"} }),
+		names("mtls-san-dns-subdomain", "refuses a subdomain of the registered DNS name", "MTLS-AS-03.5", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) { w.DNS = before(right.DNSNames, "sub.") }),
+		names("mtls-san-dns-wildcard", "refuses a wildcard that covers the registered DNS name", "MTLS-AS-03.3", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
+			if len(right.DNSNames) > 0 {
+				_, parent, _ := strings.Cut(right.DNSNames[0], ".")
+				w.DNS = []string{"*." + parent}
+			}
+		}),
+		names("mtls-san-dns-common-name", "refuses the registered DNS name as a common name", "MTLS-AS-03.2", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
+			if len(right.DNSNames) > 0 {
+				w.Subject = &pkix.Name{CommonName: right.DNSNames[0]}
+			}
+		}),
+		names("mtls-san-uri-longer", "refuses a URI that begins with the registered one", "MTLS-AS-04.2", "uniformResourceIdentifier", byURI, func(right *x509.Certificate, w *harness.Issue) {
+			for _, u := range right.URIs {
+				longer := *u
+				longer.Path += "/x"
+				w.URIs = append(w.URIs, &longer)
+			}
+		}),
+		names("mtls-san-ip-as-dns", "refuses the registered address as a DNS name", "MTLS-AS-05.2", "iPAddress", byIP, func(right *x509.Certificate, w *harness.Issue) {
+			for _, ip := range right.IPAddresses {
+				w.DNS = append(w.DNS, ip.String())
+			}
+		}),
+		names("mtls-san-email-longer", "refuses a mail address that ends with the registered one", "MTLS-AS-06.3", "rfc822Name", byEmail, func(right *x509.Certificate, w *harness.Issue) { w.Emails = before(right.EmailAddresses, "x") }),
 		{Check: row("mtls-untrusted-ca", "refuses the registered subject from a CA that it does not trust", rfc8705("2.1"), other, invalidClient(), "", "MTLS-AS-07.1", impersonated, "validate the chain up to a trust anchor for clients"),
 			Clients: pki, At: token, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
 				stranger, err := f.Tester.StrangerCA(f.Right)
@@ -106,7 +146,18 @@ func Certificates() []CertificateAttack {
 			Clients: pki, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 				w.Name, w.NotAfter = "an expired certificate", time.Now().Add(-time.Hour)
 			})},
-		{Check: row("mtls-self-signed-unregistered", "refuses a self-signed certificate that is not registered", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed", "MTLS-AS-09.1", impersonated, "compare the certificate with the registered ones"),
+		{Check: row("mtls-not-yet-valid", "refuses a certificate of the trusted CA that is not valid yet", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.5", "the dates of the chain are not looked at", "validate the dates of the chain"),
+			Clients: pki, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
+				w.Name, w.Ahead = "a certificate of tomorrow", 24*time.Hour
+			})},
+		{Check: func() Check {
+			c := row("mtls-server-certificate", "refuses a certificate that is for servers only", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.6", "a certificate for a server under the same name authenticates the client", "require clientAuth as an extended key usage")
+			c.Level, c.Severity = harness.Should, harness.Low
+			return c
+		}(), Clients: pki, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
+			w.Name, w.Usage = "a certificate for servers", x509.ExtKeyUsageServerAuth
+		})},
+		{Check: row("mtls-self-signed-unregistered", "refuses a self-signed certificate that is not registered", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed", "MTLS-AS-09.1 MTLS-AS-09.2", impersonated, "compare the certificate with the registered ones"),
 			Clients: selfSigned, At: token, Certificate: selfMade},
 		{Check: func() Check {
 			c := row("mtls-self-signed-same-key", "refuses a new self-signed certificate over the registered key", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed", "MTLS-AS-09.4", "the key decides, not the certificate that was registered", "compare certificates")
@@ -123,6 +174,11 @@ func Certificates() []CertificateAttack {
 				*w = w.SetNames()
 			})},
 		{Check: row("mtls-bound-stranger", "refuses a bound token with a stranger's certificate", rfc8705("3"), wrong, invalidToken(), "", "MTLS-RS-03.1", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: selfMade},
+		{Check: row("mtls-bound-beside", "refuses a bound token whose certificate only stands behind the attacker's in the chain", rfc8705("3"), wrong, invalidToken(), "trusted-ca", "MTLS-RS-03.5", stolen, "compare the leaf whose key the connection proved"), At: resource,
+			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
+				w.Subject, w.Beside = &pkix.Name{CommonName: "attacker.popcheck.example"}, f.Right
+				*w = w.SetNames()
+			})},
 		{Check: row("mtls-bound-other-client", "refuses a bound token with the certificate of another client", rfc8705("3"), wrong, invalidToken(), "second-client", "MTLS-RS-03.3", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: ofOther},
 		{Check: func() Check {
 			c := row("mtls-bound-renewed", "refuses a bound token with a renewed certificate over the same key", rfc8705("3"), wrong, invalidToken(), "", "MTLS-RS-03.4", "the key decides, not the certificate to which the token is bound", "compare the hash of the whole certificate")
@@ -134,7 +190,7 @@ func Certificates() []CertificateAttack {
 
 func selfMade(f CertificateFacts) (*harness.Certificate, error) {
 	var nobody *harness.Authority
-	return nobody.Issue(harness.Issue{Name: "a self-signed certificate with the same names", Like: f.Right.Leaf})
+	return nobody.Issue(harness.Issue{Name: "a self-signed certificate with the same names and serial number", Like: f.Right.Leaf, Serial: f.Right.Leaf.SerialNumber})
 }
 
 func sameKey(f CertificateFacts) (*harness.Certificate, error) {

@@ -94,8 +94,12 @@ type Issue struct {
 	URIs     []*url.URL
 	IPs      []net.IP
 	renamed  bool
-	NotAfter time.Time     // zero: ten days from now
-	Key      crypto.Signer // nil: a new one
+	NotAfter time.Time        // zero: ten days from now
+	Ahead    time.Duration    // the certificate becomes valid only then
+	Usage    x509.ExtKeyUsage // zero (any): client authentication
+	Serial   *big.Int         // nil: a random one
+	Beside   *Certificate     // sent in the chain behind the leaf
+	Key      crypto.Signer    // nil: a new one
 }
 
 // SetNames makes the certificate carry exactly the names of the wish, not those of Like.
@@ -123,6 +127,15 @@ func (a *Authority) Issue(wish Issue) (*Certificate, error) {
 	if wish.renamed {
 		template.DNSNames, template.EmailAddresses, template.URIs, template.IPAddresses = wish.DNS, wish.Emails, wish.URIs, wish.IPs
 	}
+	if wish.Serial != nil {
+		template.SerialNumber = wish.Serial
+	}
+	if wish.Usage != x509.ExtKeyUsageAny {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{wish.Usage}
+	}
+	if wish.Ahead > 0 {
+		template.NotBefore = time.Now().Add(wish.Ahead)
+	}
 	if !wish.NotAfter.IsZero() {
 		template.NotAfter, template.NotBefore = wish.NotAfter, wish.NotAfter.Add(-24*time.Hour)
 	}
@@ -139,6 +152,9 @@ func (a *Authority) Issue(wish Issue) (*Certificate, error) {
 		return nil, err
 	}
 	chain := [][]byte{der}
+	if wish.Beside != nil {
+		chain = append(chain, wish.Beside.Leaf.Raw)
+	}
 	if a != nil {
 		chain = append(chain, a.cert.Raw)
 	}

@@ -3,6 +3,7 @@ package suites_test
 import (
 	"bufio"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/fixtures"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/harness/expect"
@@ -143,21 +145,135 @@ func flips(sound, faulty map[string]harness.Verdict) []string {
 	return out
 }
 
-// TestKillMatrix demands that every fault flips exactly the results that kills.txt lists for it by hand, and that every check is
-// caught by some fault.
+//go:embed testdata/kill.txt
+var expectations string
+
+// expected reads kill.txt: a line "fault: verdict pattern pattern …; verdict pattern …" for each fault.
+func expected(t *testing.T) map[string]map[harness.Verdict][]string {
+	t.Helper()
+	out := map[string]map[harness.Verdict][]string{}
+	for i, line := range strings.Split(expectations, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		fault, rest, ok := strings.Cut(line, ":")
+		if _, twice := out[fault]; !ok || twice {
+			t.Fatalf("kill.txt:%d: want one line \"fault: verdict patterns; …\" a fault", i+1)
+		}
+		out[fault] = map[harness.Verdict][]string{}
+		for _, group := range strings.Split(rest, ";") {
+			words := strings.Fields(group)
+			if len(words) < 2 {
+				t.Fatalf("kill.txt:%d: a verdict without patterns", i+1)
+			}
+			out[fault][harness.Verdict(words[0])] = words[1:]
+		}
+	}
+	return out
+}
+
+// absent is what a result is that exists only with, or only without, a fault: the fault changed which client can show a check.
+const absent harness.Verdict = "absent"
+
+// compare demands that the flips are exactly those of the patterns, and that each pattern matches something.
+func compare(t *testing.T, fault string, sound, faulty map[string]harness.Verdict, want map[harness.Verdict][]string) {
+	t.Helper()
+	used := map[string]bool{}
+	for _, flip := range flips(sound, faulty) {
+		verdict, key, _ := strings.Cut(flip, " ")
+		known := false
+		for _, pattern := range want[harness.Verdict(verdict)] {
+			if glob(pattern, key) {
+				known = true
+				used[verdict+" "+pattern] = true
+			}
+		}
+		if !known {
+			t.Errorf("%s: %s became %s, which kill.txt does not list", fault, key, verdict)
+		}
+	}
+	for verdict, patterns := range want {
+		for _, pattern := range patterns {
+			if !used[string(verdict)+" "+pattern] {
+				t.Errorf("%s: nothing that matches %s became %s", fault, pattern, verdict)
+			}
+			for key, v := range sound {
+				now, there := faulty[key]
+				if !there {
+					now = absent
+				}
+				if v == harness.Pass && glob(pattern, key) && now != verdict && now == v {
+					t.Errorf("%s: %s stayed %s, kill.txt says %s", fault, key, v, verdict)
+				}
+			}
+		}
+	}
+}
+
+// onlyMeasured are checks that cannot fail, because both answers are right: they record a value.
+var onlyMeasured = []string{"dpop-typ-case"}
+
+// TestKillMatrix demands that every fault flips exactly the results that kill.txt lists for it, that every fault is caught, and that
+// every check catches one. Under the race detector it takes a sample.
 func TestKillMatrix(t *testing.T) {
-	faults := []string{""}
+	var faults []string
+	weak := map[string]bool{}
 	for _, f := range fixtures.Faults() {
 		faults = append(faults, f.ID)
+		weak[f.ID] = f.Weak
 	}
-	if raceEnabled {
-		faults = append(faults[:1], everyNth(faults[1:], 40)...)
+	want := expected(t)
+	for _, fault := range faults {
+		if want[fault] == nil {
+			t.Errorf("kill.txt has no line for the fault %s", fault)
+		}
 	}
-	got := killAll(t, faults)
+	for fault := range want {
+		if !slices.Contains(faults, fault) {
+			t.Errorf("kill.txt has a line for %s, which is no fault", fault)
+		}
+	}
+	if raceEnabled || testing.Short() {
+		faults = everyNth(faults, 40)
+	}
+	got := killAll(t, append([]string{""}, faults...))
 	if dump := os.Getenv("POPCHECK_KILL_DUMP"); dump != "" {
 		data, _ := json.MarshalIndent(got, "", " ")
 		os.WriteFile(dump, data, 0o644)
 	}
+	sound := got[""]
+	for key, v := range sound {
+		if v != harness.Pass {
+			t.Errorf("sound target: %s is %s", key, v)
+		}
+	}
+	caught := map[string][]string{}
+	for _, fault := range faults {
+		compare(t, fault, sound, got[fault], want[fault])
+		failed := 0
+		for _, flip := range flips(sound, got[fault]) {
+			if verdict, key, _ := strings.Cut(flip, " "); verdict == string(harness.Fail) || verdict == string(harness.Warn) && weak[fault] {
+				failed++
+				id, _, _ := strings.Cut(key, "@")
+				if !slices.Contains(caught[id], fault) {
+					caught[id] = append(caught[id], fault)
+				}
+			}
+		}
+		if failed == 0 {
+			t.Errorf("%s: no check catches it", fault)
+		}
+	}
+	total := 0
+	for _, e := range attacks.Catalogue() {
+		total++
+		t.Logf("%-44s %s", e.ID, strings.Join(caught[e.ID], " "))
+		if len(caught[e.ID]) == 0 && !slices.Contains(onlyMeasured, e.ID) && len(faults) == len(want) {
+			t.Errorf("%s: no fault makes it fail", e.ID)
+		}
+	}
+	t.Logf("%d faults, %d checks, %d results each", len(faults), total, len(sound))
 }
 
 func everyNth(in []string, n int) []string {

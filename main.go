@@ -163,19 +163,10 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		}
 	}
 	console.summary(run, r.Out, what)
-	if code := exitCode(run); code != exitFine {
+	if code := reports.ExitCode(run); code != exitFine {
 		return failure{code, nil}
 	}
 	return nil
-}
-
-// exitCode is that of the reports, but a client of the target file that could not be used, or a server whose answers prove
-// nothing, leaves out checks that then look as if they did not apply: that is no success.
-func exitCode(run *harness.Run) int {
-	if code := reports.ExitCode(run); code != exitFine || len(run.Problems) == 0 {
-		return code
-	}
-	return exitIncomplete
 }
 
 // validate reads the options. One that is there and empty is an unset variable of a script: it must not mean "the default".
@@ -354,7 +345,7 @@ func tellGitHub(w io.Writer, run *harness.Run) error {
 	for _, r := range findings[:min(len(findings), annotations)] {
 		annotate(r.Key, fmt.Sprintf("%s: it does not hold. %s (%s, %s, %s)", r.Title, r.Reason, r.Clause, r.Level, r.Severity))
 	}
-	if len(findings) == 0 && exitCode(run) != exitFine {
+	if len(findings) == 0 && reports.ExitCode(run) != exitFine {
 		annotate("popcheck", reports.Headline(run))
 	}
 	path := os.Getenv("GITHUB_STEP_SUMMARY")

@@ -5,6 +5,7 @@ package attacks
 import (
 	"embed"
 	"strings"
+	"sync"
 
 	"github.com/popcheck/popcheck/harness"
 )
@@ -52,7 +53,18 @@ type Entry struct {
 var rows embed.FS
 
 // SourceOf finds the row of a check, so that a line of a report leads to it.
-func SourceOf(id string) harness.Source {
+func SourceOf(id string) harness.Source { return places()[id] }
+
+// places reads the rows once: they are looked up for every result.
+var places = sync.OnceValue(func() map[string]harness.Source {
+	out := map[string]harness.Source{}
+	for _, e := range catalogue() {
+		out[e.ID] = locate(e.ID)
+	}
+	return out
+})
+
+func locate(id string) harness.Source {
 	entries, err := rows.ReadDir(".")
 	if err != nil {
 		return harness.Source{}
@@ -73,10 +85,18 @@ func SourceOf(id string) harness.Source {
 
 // Catalogue lists every check in the order of the suites.
 func Catalogue() []Entry {
+	out := catalogue()
+	for i := range out {
+		out[i].Source = SourceOf(out[i].ID)
+	}
+	return out
+}
+
+func catalogue() []Entry {
 	var out []Entry
 	add := func(suite harness.Mechanism, checks ...Check) {
 		for _, c := range checks {
-			out = append(out, Entry{c, suite, SourceOf(c.ID)})
+			out = append(out, Entry{Check: c, Suite: suite})
 		}
 	}
 	for _, a := range Codes() {

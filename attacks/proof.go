@@ -270,11 +270,17 @@ func otherCase(s string) string {
 
 // unlistedAlgorithm signs with the first registered asymmetric algorithm that the metadata does not list.
 func unlistedAlgorithm(p *harness.Proof) {
-	listed := p.Facts.Tester.Metadata.Strings("dpop_signing_alg_values_supported")
+	if alg := UnlistedAlgorithm(p.Facts.Tester.Metadata.Strings("dpop_signing_alg_values_supported")); alg != "" {
+		p.Resign(alg, 2048)
+	}
+}
+
+// UnlistedAlgorithm is the first registered asymmetric algorithm that is not listed, "" when all are.
+func UnlistedAlgorithm(listed []string) string {
 	for _, alg := range []string{"ES384", "PS256", "ES256", "EdDSA", "RS256"} {
 		if !slices.Contains(listed, alg) {
-			p.Resign(alg, 2048)
-			return
+			return alg
 		}
 	}
+	return ""
 }

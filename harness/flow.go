@@ -115,8 +115,8 @@ func (tr *Trace) authorizationMessage(q *AuthorizationRequest) *Message {
 	}
 	m.Params.Add("code_challenge", q.PKCE.Challenge)
 	m.Params.Add("code_challenge_method", q.PKCE.Method)
-	for name, value := range c.AuthorizationParameters {
-		m.Params.Set(name, value)
+	for _, name := range sortedKeys(c.AuthorizationParameters) {
+		m.Params.Set(name, c.AuthorizationParameters[name])
 	}
 	return m
 }
@@ -311,8 +311,8 @@ func (tr *Trace) Token(q TokenRequest) Outcome {
 	var sent *Message
 	answer, err := tr.proven(q.Who.Key, formMethod, endpoint, "", q.Proof, func(fields []Field) (*Request, error) {
 		m := &Message{Method: formMethod, URL: endpoint, Params: slices.Clone(q.Params), Who: q.Who}
-		for name, value := range q.Who.Client.TokenParameters {
-			m.Params.Set(name, value)
+		for _, name := range sortedKeys(q.Who.Client.TokenParameters) {
+			m.Params.Set(name, q.Who.Client.TokenParameters[name])
 		}
 		if err := tr.authenticate(m); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,7 +55,6 @@ const (
 type keyRing struct {
 	redactor   *Redactor
 	clientCA   *Authority
-	strangerCA *Authority
 	certs      map[string]*Certificate // by client_id
 	assertions map[string]*Key         // by client_id
 
@@ -196,24 +196,32 @@ func (t *Tester) authenticate(m *Message) error {
 func (t *Tester) assertion(c *Client) (string, error) {
 	now := time.Now()
 	header := Object{{"alg", "HS256"}, {"typ", "JWT"}}
+	sign := func(input string) ([]byte, error) { return signJWS("HS256", []byte(c.ClientSecret), input) }
 	key := t.keys.assertions[c.ClientID]
 	if key != nil {
-		header.Set("alg", key.Alg)
+		alg := t.assertionAlg(key)
+		sign = func(input string) ([]byte, error) { return signJWS(alg, key.private, input) }
+		header.Set("alg", alg)
 		if key.KeyID != "" {
 			header.Set("kid", key.KeyID)
 		}
 	}
 	claims := Object{{"iss", c.ClientID}, {"sub", c.ClientID}, {"aud", t.Target.Issuer}, {"jti", Random(16)},
 		{"iat", now.Unix()}, {"exp", now.Add(assertionLifetime).Unix()}}
-	sign := func(input string) ([]byte, error) { return signJWS("HS256", []byte(c.ClientSecret), input) }
-	if key != nil {
-		sign = key.Sign
-	}
 	compact, err := assemble(header, claims, sign)
 	if err == nil {
 		t.Redactor.Register("client_assertion", compact)
 	}
 	return compact, err
+}
+
+// assertionAlg is the algorithm of a client's key; an RSA key has several, and the metadata says which the server knows (RFC 8414 §2).
+func (t *Tester) assertionAlg(k *Key) string {
+	listed := t.Metadata.Strings("token_endpoint_auth_signing_alg_values_supported")
+	if k.Alg == "PS256" && !slices.Contains(listed, "PS256") && slices.Contains(listed, "RS256") {
+		return "RS256"
+	}
+	return k.Alg
 }
 
 func assemble(header, claims any, sign func(string) ([]byte, error)) (string, error) {

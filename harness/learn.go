@@ -446,7 +446,7 @@ func (t *Tester) observeCapabilities() {
 	if l.Capabilities["jwt-at"].Value == string(No) {
 		l.set("jwt-at", No, "observed: access tokens are opaque")
 	}
-	if t.offersDPoP() == false {
+	if !t.offersDPoP() {
 		l.set("dpop", No, "discovered: the metadata has no dpop_signing_alg_values_supported, and no client asks for bound tokens")
 	}
 	if l.PKCEOptional != nil {

@@ -158,8 +158,8 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 		r.Changed = append(r.Changed, sent.changes(header, claims)...)
 		answer := tr.Do(*r)
 		tr.nonces.keep(server, answer)
-		// Some servers say invalid_dpop_proof next to DPoP-Nonce; an honest proof without a nonce takes that as a challenge as well.
-		challenged := nonceChallenge(answer) || nonce == "" && answer.OK() && answer.Status >= 400 && answer.Header.Get("DPoP-Nonce") != ""
+		// Some servers say invalid_dpop_proof next to a new DPoP-Nonce; an honest proof takes that as a challenge as well.
+		challenged := nonceChallenge(answer) || change == nil && answer.OK() && answer.Status >= 400 && answer.Header.Get("DPoP-Nonce") != "" && answer.Header.Get("DPoP-Nonce") != nonce
 		touched := slices.Contains(r.Changed, "DPoP nonce") || sent.verbatim != ""
 		if nonceChallenge(answer) && nonce == "" && tr.Learned != nil && change == nil {
 			tr.Learned.challenge(server)

@@ -115,7 +115,7 @@ const (
 
 // exchange sends one request. A kept connection that turns out dead before anything of an answer came is
 // replaced once, and only for honest calls: an attack that is sent twice is another attack.
-func (t *Tester) exchange(ctx context.Context, r *Request, check string, p pacing) (*Answer, *connection) {
+func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *connection) {
 	target, failure := t.admit(ctx, r.URL)
 	if failure != nil {
 		return &Answer{Failure: failure, URL: target}, nil
@@ -132,9 +132,8 @@ func (t *Tester) exchange(ctx context.Context, r *Request, check string, p pacin
 			return &Answer{Failure: failure, URL: target}, c
 		}
 	}
-	userAgent := fmt.Sprintf("popcheck/%s (%s; run %s)", t.Version, check, t.RunID)
 	release := context.AfterFunc(ctx, func() { c.Close() })
-	answer, reusable := c.roundTrip(r, target, userAgent, t.Target.Limits)
+	answer, reusable := c.roundTrip(r, target, t.Target.Limits)
 	if !release() && answer.Failure != nil {
 		answer.Failure = &Failure{TimedOut, "no whole answer within limits.timeout"}
 		if errors.Is(ctx.Err(), context.Canceled) {

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,12 +45,14 @@ func (tr *Trace) Do(r Request) *Answer {
 	if tr.role == AttackExchange && !(r.browser && len(r.Changed) == 0) {
 		pace = fresh
 	}
-	r.Header = slices.Clone(r.Header)
+	// The server's log names the check by it.
+	userAgent := fmt.Sprintf("popcheck/%s (%s; run %s)", tr.Version, tr.check, tr.RunID)
+	r.Header = append([]Field{{"User-Agent", userAgent}}, r.Header...)
 	for _, name := range sortedKeys(tr.Target.Request.Headers) { // control and attack differ in nothing else
 		r.Header = append(r.Header, Field{name, tr.Target.Request.Headers[name]})
 	}
 	begun := time.Now()
-	answer, c := tr.exchange(tr.ctx, &r, tr.check, pace)
+	answer, c := tr.exchange(tr.ctx, &r, pace)
 	if c != nil {
 		facts := c.facts
 		answer.TLS = &facts
@@ -58,7 +61,7 @@ func (tr *Trace) Do(r Request) *Answer {
 	tr.record(&r, answer, begun)
 	if tr.role == ControlExchange && answer.Failure != nil && answer.Failure.Kind == Dropped && answer.TLS != nil && !answer.TLS.FreshConnection {
 		// The server closed a kept connection at the moment of use: an honest call may be sent once more.
-		answer, c = tr.exchange(tr.ctx, &r, tr.check, fresh)
+		answer, c = tr.exchange(tr.ctx, &r, fresh)
 		if c != nil {
 			facts := c.facts
 			answer.TLS = &facts

@@ -24,7 +24,7 @@ type Request struct {
 	Step    string // what it is, for a reader: "token request"
 	Method  string
 	URL     string
-	Header  []Field // sent in this order and spelling, after Host and User-Agent
+	Header  []Field // sent in this order and spelling, after Host
 	Body    string
 	As      *Certificate // the client certificate of its connection; nil presents none
 	Changed []string     // how it differs from the honest request
@@ -217,12 +217,12 @@ func (c *connection) alive() bool {
 }
 
 // roundTrip writes one request and reads its answer; reusable says whether the connection may serve again.
-func (c *connection) roundTrip(r *Request, target *url.URL, userAgent string, limits Limits) (answer *Answer, reusable bool) {
+func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answer *Answer, reusable bool) {
 	c.uses++
 	c.SetDeadline(time.Now().Add(limits.Timeout))
 	c.meter.left, c.meter.taken = headerLimit+limits.Body, 0
 	answer = &Answer{URL: target}
-	if _, err := c.Write(serialise(r, target, userAgent)); err != nil {
+	if _, err := c.Write(serialise(r, target)); err != nil {
 		// A server may answer and close before it has read all: its answer still counts.
 		if _, peek := c.reader.Peek(1); peek != nil {
 			answer.Failure = exchangeFailure(err, c)
@@ -269,7 +269,7 @@ func readBody(response *http.Response, limit int64) ([]byte, error) {
 
 // serialise spells the request. Values come from popcheck or the target; a line break in one would be a
 // second header, so it is taken out: an attack with raw line breaks would be a row of its own.
-func serialise(r *Request, target *url.URL, userAgent string) []byte {
+func serialise(r *Request, target *url.URL) []byte {
 	var b bytes.Buffer
 	line := strings.NewReplacer("\r", "", "\n", "")
 	path := target.EscapedPath()
@@ -286,7 +286,7 @@ func serialise(r *Request, target *url.URL, userAgent string) []byte {
 			host = f.Value
 		}
 	}
-	fmt.Fprintf(&b, "Host: %s\r\nUser-Agent: %s\r\n", line.Replace(host), userAgent)
+	fmt.Fprintf(&b, "Host: %s\r\n", line.Replace(host))
 	for _, f := range r.Header {
 		if !strings.EqualFold(f.Name, "Host") {
 			fmt.Fprintf(&b, "%s: %s\r\n", line.Replace(f.Name), line.Replace(f.Value))

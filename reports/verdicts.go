@@ -163,7 +163,7 @@ func (j judgement) say(run *harness.Run) (state, word, sentence string) {
 	case unknown > 0:
 		return "incomplete", "Incomplete", fmt.Sprintf("Incomplete: nothing can be concluded about %s of %d.", count(unknown, "result", "results"), len(run.Results))
 	case !run.Complete:
-		return "incomplete", "Incomplete", "Incomplete: the run ended early, and nothing can be concluded about what it did not reach."
+		return "incomplete", "Incomplete", "Incomplete: nothing can be concluded about what was not reached."
 	case len(j.tally.shown()) == 0 && len(j.lesser)+len(j.waived) == 0:
 		return "nothing", "Nothing tested", "Nothing was tested: nothing can be concluded about this target."
 	case len(j.lesser)+len(j.waived) > 0:

@@ -70,6 +70,9 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	for _, p := range t.Learned.Problems {
 		run.Problems = append(run.Problems, t.Redactor.Text(p))
 	}
+	if run.Complete && len(run.Problems) > 0 {
+		run.Complete, run.Incomplete = false, "not everything that the target file names could be used: "+run.Problems[0]
+	}
 	for name, c := range run.Capabilities {
 		run.Capabilities[name] = harness.Capability{Value: c.Value, How: t.Redactor.Text(c.How)}
 	}

@@ -46,7 +46,8 @@ func NewBook(progress func(r *harness.Result, done, total int)) *Book {
 	return &Book{byKey: map[string]bool{}, progress: progress}
 }
 
-func (b *Book) declare(r *harness.Result) {
+// declare returns the number of the result in the order of declaration.
+func (b *Book) declare(r *harness.Result) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.byKey[r.Key] {
@@ -54,6 +55,7 @@ func (b *Book) declare(r *harness.Result) {
 	}
 	b.byKey[r.Key] = true
 	b.results = append(b.results, r)
+	return len(b.results)
 }
 
 func (b *Book) finish(r *harness.Result) {

@@ -2,7 +2,6 @@ package expect
 
 import (
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -40,9 +39,10 @@ func (s *Suite) declare(check attacks.Check, at Place, missing string, body func
 	if s.Select != nil && !s.Select(r) {
 		return
 	}
-	s.Book.declare(r)
+	number := s.Book.declare(r)
 	labels := ginkgo.Label(check.ID, string(s.Mechanism), string(r.Level), string(r.Severity), string(r.Threat))
-	ginkgo.It(check.Title+" "+r.Key, labels, func(ctx ginkgo.SpecContext) {
+	// Ginkgo sorts specs of one code location by their text: the number keeps the order of the catalogue.
+	ginkgo.It(fmt.Sprintf("%04d %s %s", number, check.Title, r.Key), labels, func(ctx ginkgo.SpecContext) {
 		if missing != "" {
 			r.Verdict, r.Reason = harness.Skip, s.Redactor.Text(missing)
 			s.Book.finish(r)
@@ -72,9 +72,9 @@ type verdictReached struct{}
 func (c *Case) close(thrown any, interrupted error) {
 	r := c.result
 	if _, ours := thrown.(verdictReached); thrown != nil && !ours {
-		r.Verdict, r.Reason = harness.Inconclusive, fmt.Sprintf("popcheck failed here: %v\n%s", thrown, debug.Stack())
+		r.Verdict, r.Reason = harness.Inconclusive, fmt.Sprintf("popcheck itself failed here, please report it: %v", thrown)
 	}
-	if interrupted != nil && r.Verdict != harness.Pass {
+	if interrupted != nil && r.Verdict != harness.Fail {
 		r.Verdict, r.Reason = harness.Inconclusive, "not reached: the run was interrupted"
 	}
 	if r.Verdict == "" {

@@ -143,7 +143,7 @@ func TestOtherEndings(t *testing.T) {
 		"nothing said":          {func(*expect.Case) {}, harness.Pass, ""},
 		"panic":                 {func(*expect.Case) { panic("an index") }, harness.Inconclusive, "an index"},
 		"panic after a warning": {func(c *expect.Case) { c.Warns("odd"); panic("late") }, harness.Inconclusive, "late"},
-		"nil dereference":       {func(*expect.Case) { var o *harness.Outcome; _ = o.State }, harness.Inconclusive, "popcheck failed here"},
+		"nil dereference":       {func(*expect.Case) { var o *harness.Outcome; _ = o.State }, harness.Inconclusive, "popcheck itself failed here"},
 		"panic in the attack":   {func(c *expect.Case) { c.Between(granted, func() harness.Outcome { panic("in it") }, "x") }, harness.Inconclusive, "in it"},
 		"fails":                 {func(c *expect.Case) { c.Fails("missing %d", 1) }, harness.Fail, "missing 1"},
 		"fails after a warning": {func(c *expect.Case) { c.Warns("odd"); c.Fails("missing") }, harness.Fail, "missing"},

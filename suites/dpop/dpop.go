@@ -157,8 +157,8 @@ func proofs(s *expect.Suite) {
 				continue
 			}
 			placed = true
-			if a.ID == "dpop-htu-default-port" && namesPort(where.url) {
-				s.Skip(a.Check, where.at, "discovered: the address names a port, so that it has no default port to add")
+			if why := pointless(s, a, where); why != "" {
+				s.Skip(a.Check, where.at, why)
 				continue
 			}
 			s.It(a.Check, where.at, func(c *expect.Case) { proof(c, s, a, where) })
@@ -169,9 +169,24 @@ func proofs(s *expect.Suite) {
 	}
 }
 
-func namesPort(address string) bool {
-	u, err := url.Parse(address)
-	return err == nil && u.Port() != ""
+// pointless says why a row would change nothing at a site, or "".
+func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
+	u, err := url.Parse(where.url)
+	if err != nil {
+		return ""
+	}
+	listed := s.Metadata.Strings("dpop_signing_alg_values_supported")
+	switch {
+	case a.ID == "dpop-htu-default-port" && u.Port() != "":
+		return "discovered: the address names a port, so that it has no default port to add"
+	case a.ID == "dpop-htu-http" && u.Scheme == "http":
+		return "declared: the address is http itself"
+	case a.ID == "dpop-alg-unlisted" && len(listed) == 0:
+		return "discovered: the metadata has no dpop_signing_alg_values_supported"
+	case a.ID == "dpop-alg-unlisted" && attacks.UnlistedAlgorithm(listed) == "":
+		return "discovered: the metadata lists every algorithm that could be tried"
+	}
+	return ""
 }
 
 func proof(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site) {

@@ -30,6 +30,9 @@ func replay(s *expect.Suite) {
 			var proof string
 			first, second := where.prepare(c), where.prepare(c)
 			c.Assume(first(capture(&proof))).To(expect.BeAccepted(), "the honest proof")
+			if proof == "" {
+				c.Unlearned("no proof was sent that could be sent again")
+			}
 			var answer harness.Outcome
 			c.Attack(func() { answer = second(verbatim(&proof)) })
 			c.Assume(where.honest(c)).To(expect.BeAccepted(), "an honest proof, again")

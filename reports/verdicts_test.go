@@ -101,7 +101,7 @@ func TestHeadline(t *testing.T) {
 		"1 finding in 1 check: 1 high.":                                   runOf(result(harness.Fail, harness.Must), result(harness.Inconclusive, harness.Must)),
 		"Nothing found; everything that ran was proven by controls.":      runOf(result(harness.Pass, harness.Must), result(harness.Skip, harness.Must)),
 		"Incomplete: nothing can be concluded about 1 result of 2.":       runOf(result(harness.Pass, harness.Must), result(harness.Inconclusive, harness.Must)),
-		"Incomplete: nothing can be concluded about what was not reached":                                incomplete,
+		"Incomplete: nothing can be concluded about what was not reached": incomplete,
 		"Nothing was tested: nothing can be concluded about this target.": runOf(result(harness.Skip, harness.Must)),
 		"Nothing that counts under fail-on must: 1 lesser finding.":       runOf(result(harness.Pass, harness.Must), result(harness.Fail, harness.Should)),
 		"Nothing that counts under fail-on must: 1 waived finding.":       runOf(waived(result(harness.Fail, harness.Must))),

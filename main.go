@@ -39,7 +39,7 @@ type commands struct {
 	Run     runCommand     `cmd:"" help:"Run the checks against a target and write the reports."`
 	List    listCommand    `cmd:"" help:"List the checks."`
 	Explain explainCommand `cmd:"" help:"Explain one check: what is sent, what must happen, why."`
-	Target  targetCommand  `cmd:"" help:"Start the embedded reference target and print where its target file is."`
+	Target  targetCommand  `cmd:"" help:"Start the embedded reference target and print a target file for it."`
 	Schema  schemaCommand  `cmd:"" help:"Print a JSON Schema."`
 	Report  reportCommand  `cmd:"" help:"Render the reports of a run again."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -207,7 +207,7 @@ func (r *runCommand) target() (*harness.Target, func(), error) {
 		target, err := harness.LoadTarget(*r.Target)
 		return target, func() {}, err
 	}
-	reference, dir, err := startReference(or(r.Fault, ""))
+	reference, dir, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Named: true})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -240,15 +240,16 @@ func prepareOut(dir string) error {
 	return errors.Join(errs...)
 }
 
-func startReference(fault string) (*fixtures.Reference, string, error) {
-	if fault != "" && !slices.ContainsFunc(fixtures.Faults(), func(f fixtures.Fault) bool { return f.ID == fault }) {
-		return nil, "", fmt.Errorf("--fault: the reference target has no fault %q; popcheck target --list names them", fault)
+func startReference(options fixtures.Options) (*fixtures.Reference, string, error) {
+	if options.Fault != "" && !slices.ContainsFunc(fixtures.Faults(), func(f fixtures.Fault) bool { return f.ID == options.Fault }) {
+		return nil, "", fmt.Errorf("--fault: the reference target has no fault %q; popcheck target --list names them", options.Fault)
 	}
 	dir, err := os.MkdirTemp("", "popcheck-target-")
 	if err != nil {
 		return nil, "", err
 	}
-	reference, err := fixtures.Start(fixtures.Options{Fault: fault, Dir: dir, Named: true})
+	options.Dir = dir
+	reference, err := fixtures.Start(options)
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, "", err
@@ -449,14 +450,18 @@ func (t *targetCommand) Run(ctx context.Context, w streams) error {
 		}
 		return nil
 	}
-	reference, dir, err := startReference(t.Fault)
+	reference, dir, err := startReference(fixtures.Options{Fault: t.Fault}) // by address: other tools can reach it too
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	defer reference.Close()
-	fmt.Fprintf(w.out, "%s\n", reference.TargetFile())
-	fmt.Fprintln(w.err, "the reference target runs until it is interrupted; its target file is named above")
+	file, err := os.ReadFile(reference.TargetFile())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w.out, "# %s\n%s", reference.TargetFile(), file)
+	fmt.Fprintln(w.err, "the reference target runs until it is interrupted; its target file stands above, and at "+reference.TargetFile())
 	<-ctx.Done()
 	return nil
 }

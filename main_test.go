@@ -457,7 +457,7 @@ func TestReaderThatGoesAway(t *testing.T) {
 func TestTargetRunsUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	s := start(t, "target", "--fault", "dpop-as-htu-unchecked")
-	path := strings.TrimSpace(s.until(t, "target.yaml"))
+	path := strings.TrimPrefix(strings.TrimSpace(s.until(t, "target.yaml")), "# ")
 	client := start(t, "run", path, "--select", "dpop-htu-host@token")
 	if output, code := client.ends(t); code != 1 {
 		t.Errorf("a run against it ends with %d: %s%s", code, output, client.stderr.String())

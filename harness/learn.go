@@ -91,7 +91,7 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	t.Learned = l
 	t.Metadata = tr.Discover()
 	if p := t.Metadata.Problem; p != "" {
-		l.Problems = append(l.Problems, "the metadata of "+t.Target.Issuer+" could not be read: "+p)
+		l.Problems = append(l.Problems, "the metadata of "+t.Target.Issuer+" could not be read: "+p+"; is the server running, is issuer right? Endpoints can also be named under metadata")
 		l.set("as-metadata", NotKnown, p)
 	} else {
 		l.set("as-metadata", Yes, "discovered: "+t.Metadata.From)
@@ -380,6 +380,8 @@ func (t *Tester) advice(c *Client, grant, what string) string {
 			"client_secret_basic": "; check client_secret", "client_secret_post": "; check client_secret",
 			"private_key_jwt": "; check private_key", "tls_client_auth": "; check certificate", "self_signed_tls_client_auth": "; check certificate",
 		}[c.TokenEndpointAuthMethod]
+	case strings.Contains(what, "the authorization endpoint") && strings.Contains(what, "HTTP 4"):
+		s += "; check redirect_uris, scope, and the password of the user"
 	case strings.Contains(what, "invalid_scope"):
 		s += "; check scope"
 	case strings.Contains(what, "unauthorized_client"):

@@ -43,6 +43,12 @@ type CertificateFacts struct {
 // RunsAt reports whether the row applies to a kind of endpoint.
 func (a CertificateAttack) RunsAt(p Place) bool { return a.At == nil || slices.Contains(a.At, p) }
 
+// NoCertificateAtResource is the row that runs with the tokens of every grant.
+const NoCertificateAtResource = "mtls-bound-no-certificate"
+
+// RenewedCertificate is the row that only a CA which the server trusts can try at a server that validates chains.
+const RenewedCertificate = "mtls-bound-renewed"
+
 func noCertificate(CertificateFacts) (*harness.Certificate, error) { return nil, nil }
 
 // issued asks the tester's CA, which the server trusts.
@@ -173,7 +179,9 @@ func Certificates() []CertificateAttack {
 				w.Subject = &pkix.Name{CommonName: "attacker.popcheck.example"}
 				*w = w.SetNames()
 			})},
-		{Check: row("mtls-bound-stranger", "refuses a bound token with a stranger's certificate", rfc8705("3"), wrong, invalidToken(), "", "MTLS-RS-03.1", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: selfMade},
+		{Check: row("mtls-bound-same-names", "refuses a bound token with another certificate of the same CA under the same names", rfc8705("3"), wrong, invalidToken(), "trusted-ca", "", stolen, "compare the hash of the certificate, not its names"), At: resource,
+			Certificate: issued(func(f CertificateFacts, w *harness.Issue) { w.Serial = f.Right.Leaf.SerialNumber })},
+		{Check: row("mtls-bound-stranger", "refuses a bound token with a stranger's certificate", rfc8705("3"), wrong, invalidToken(), "", "MTLS-RS-03.2", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: selfMade},
 		{Check: row("mtls-bound-beside", "refuses a bound token whose certificate only stands behind the attacker's in the chain", rfc8705("3"), wrong, invalidToken(), "trusted-ca", "MTLS-RS-03.5", stolen, "compare the leaf whose key the connection proved"), At: resource,
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
 				w.Subject, w.Beside = &pkix.Name{CommonName: "attacker.popcheck.example"}, f.Right
@@ -193,9 +201,14 @@ func selfMade(f CertificateFacts) (*harness.Certificate, error) {
 	return nobody.Issue(harness.Issue{Name: "a self-signed certificate with the same names and serial number", Like: f.Right.Leaf, Serial: f.Right.Leaf.SerialNumber})
 }
 
+// sameKey renews the certificate over its key: by the CA that the server trusts where there is one, since a chain that does not
+// verify would be refused for that.
 func sameKey(f CertificateFacts) (*harness.Certificate, error) {
-	var nobody *harness.Authority
-	return nobody.Issue(harness.Issue{Name: "a new certificate over the same key", Like: f.Right.Leaf, Key: f.Right.Signer()})
+	var issuer *harness.Authority
+	if !f.Right.SelfSigned() {
+		issuer = f.Tester.ClientCA()
+	}
+	return issuer.Issue(harness.Issue{Name: "a new certificate over the same key", Like: f.Right.Leaf, Key: f.Right.Signer()})
 }
 
 func ofOther(f CertificateFacts) (*harness.Certificate, error) {

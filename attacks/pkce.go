@@ -15,6 +15,7 @@ const (
 	PublicOnly
 	ConfidentialOnly
 	PKCEOptionalOnly // a client that may leave PKCE out
+	EveryClient      // each, with the binding that it uses: a server may look at the verifier only where nothing else binds
 )
 
 // CodeAttack is one defect in a code flow: in the authorization request, next to a request_uri, or in the redemption.
@@ -48,6 +49,9 @@ type Variant string
 // Pushed runs the row with a pushed authorization request (RFC 9126).
 const Pushed Variant = "par"
 
+// Login runs the row in a new browser session: a server may lose the challenge where it shows its login page.
+const Login Variant = "login"
+
 // Need is a second party that an attack takes part of.
 type Need int
 
@@ -79,14 +83,14 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-wrong", Title: "refuses a code with another verifier", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.1 PKCE-AS-15.1", Why: intercepted,
 			Fix: "compare the transformed code_verifier with the stored code_challenge before any token is issued"},
-			Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}, Also: []Variant{Pushed}},
+			Clients: EveryClient, Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}, Also: []Variant{Pushed, Login}},
 		{Check: Check{ID: "pkce-verifier-last-character", Title: "refuses a verifier that differs in its last character", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.2", Why: intercepted, Fix: "compare the whole value"},
 			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return otherLast(f.PKCE.Verifier) })}},
 		{Check: Check{ID: "pkce-verifier-missing", Title: "refuses a code without its verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.1 PKCE-AS-03.3", Why: intercepted,
 			Fix: "when a challenge was stored with the code, require code_verifier, also of clients that authenticate"},
-			Redeem: []harness.Change{drop("code_verifier")}},
+			Clients: EveryClient, Redeem: []harness.Change{drop("code_verifier")}, Also: []Variant{Login}},
 		{Check: Check{ID: "pkce-verifier-empty", Title: "refuses a code with an empty verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.2", Why: intercepted, Fix: "treat an empty code_verifier as wrong, not as absent"},
 			Redeem: []harness.Change{set("code_verifier", "")}},

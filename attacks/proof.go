@@ -222,8 +222,10 @@ func Proofs() []ProofAttack {
 			Covers: "DPOP-RS-15.1", Why: "a proof made for one token works with another one", Fix: "require ath next to an access token"}, Change: dropClaim("ath"), At: []Place{AtResource}},
 		{Check: Check{ID: "dpop-ath-random", Title: "refuses a proof with the ath of something else", Clause: rfc9449("4.3", "12"), Level: harness.Must, Severity: harness.Critical, Threat: harness.TokenReplay,
 			Covers: "DPOP-RS-15.2", Why: "a proof made for one token works with another one", Fix: "compare ath with the hash of the access token"}, Change: func(p *harness.Proof) { p.Claims.Set("ath", harness.AccessTokenHash(harness.Random(16))) }, At: []Place{AtResource}},
+		{Check: Check{ID: "dpop-ath-cut", Title: "compares the whole ath", Clause: rfc9449("4.3", "12"), Level: harness.Must, Severity: harness.High, Threat: harness.TokenReplay,
+			Why: "a proof made for one token works with another one", Fix: "compare the whole value"}, Change: func(p *harness.Proof) { p.Claims.Set("ath", harness.AccessTokenHash(p.Facts.Token)[:8]) }, At: []Place{AtResource}},
 		{Check: Check{ID: "dpop-ath-padded", Title: "compares ath without repairing it", Clause: rfc9449("4.3", "12"), Level: harness.Hardening, Severity: harness.Low, Threat: harness.TokenReplay,
-			Covers: "DPOP-RS-15.5", Why: "values outside the grammar reach the comparison", Fix: "compare the unpadded base64url value"}, Change: func(p *harness.Proof) { p.Claims.Set("ath", harness.AccessTokenHash(p.Facts.Token)+"=") }, At: []Place{AtResource}},
+			Covers: "DPOP-RS-15.6", Why: "values outside the grammar reach the comparison", Fix: "compare the unpadded base64url value"}, Change: func(p *harness.Proof) { p.Claims.Set("ath", harness.AccessTokenHash(p.Facts.Token)+"=") }, At: []Place{AtResource}},
 		{Check: Check{ID: "dpop-key-of-attacker", Title: "refuses a stolen token with a perfect proof of another key", Clause: rfc9449("7.1", ""), Level: harness.Must, Severity: harness.Critical, Threat: harness.TokenReplay,
 			Covers: "DPOP-RS-16.1", Why: "a stolen token works for the thief: the binding means nothing", Fix: "compare the thumbprint of the proof key with cnf.jkt of the token"},
 			Change: func(p *harness.Proof) {

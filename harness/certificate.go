@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -174,6 +175,9 @@ func serial() *big.Int {
 	}
 	return n
 }
+
+// SelfSigned reports whether the certificate names itself as its issuer.
+func (c *Certificate) SelfSigned() bool { return bytes.Equal(c.Leaf.RawIssuer, c.Leaf.RawSubject) }
 
 // IssuerThumbprints are the hashes of the other certificates of the chain.
 func (c *Certificate) IssuerThumbprints() []string {

@@ -206,11 +206,15 @@ func (t *Tester) note(a *Answer) {
 		t.trouble = 0
 		return
 	}
-	if !a.OK() {
-		return
+	what := fmt.Sprintf("were 429 or 5xx (the last one %d)", a.Status)
+	if f := a.Failure; f != nil {
+		if f.Kind != NotConnected && f.Kind != TimedOut && f.Kind != Dropped {
+			return
+		}
+		what = "did not come: the target stopped answering (" + f.Error() + ")"
 	}
 	if t.trouble++; t.trouble >= restLimit && t.stopped == "" {
-		t.stopped = fmt.Sprintf("%d answers in a row were 429 or 5xx (the last one %d): popcheck stopped sending", restLimit, a.Status)
+		t.stopped = fmt.Sprintf("%d answers in a row %s; popcheck stopped sending", restLimit, what)
 	}
 }
 

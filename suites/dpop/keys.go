@@ -86,6 +86,7 @@ func binding(s *expect.Suite) {
 	for _, grant := range grants() {
 		trial := prover(s, grant)
 		if trial == nil {
+			skipGrant(s, k.Bound, grant)
 			continue
 		}
 		where := tokenSite(s, grant, trial)
@@ -122,6 +123,17 @@ func binding(s *expect.Suite) {
 	}
 	introspection(s, k.Introspection)
 	proofMissing(s, k.ProofMissing)
+}
+
+// skipGrant says why proofs are not tried with a grant that the target has: a server may answer a valid proof with a bearer token
+// (RFC 9449 §5), and what was seen must be said.
+func skipGrant(s *expect.Suite, check attacks.Check, grant string) {
+	for _, t := range s.Learned.Trials {
+		if t.Grant == grant && t.Binding == harness.DPoPBound {
+			s.Skip(check, expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID}, "no proof is tried with this grant; "+t.How)
+			return
+		}
+	}
 }
 
 func introspection(s *expect.Suite, check attacks.Check) {

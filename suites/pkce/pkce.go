@@ -29,6 +29,9 @@ func codes(s *expect.Suite) {
 		}
 		for _, trial := range trials {
 			for _, variant := range append([]attacks.Variant{""}, a.Also...) {
+				if variant != "" && !representative(s, trial) {
+					continue
+				}
 				at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID, Variant: string(variant)}
 				if why := unfit(s, a, trial, variant); why != "" {
 					s.Skip(a.Check, at, why)
@@ -53,6 +56,10 @@ func clientsOf(s *expect.Suite, kind attacks.Clients) []*harness.Trial {
 		out = []*harness.Trial{public}
 	case attacks.ConfidentialOnly:
 		out = []*harness.Trial{confidential}
+	case attacks.EveryClient:
+		for i := range s.Target.Clients {
+			out = append(out, pick(func(c *harness.Client) bool { return c == &s.Target.Clients[i] }))
+		}
 	case attacks.PKCEOptionalOnly:
 		if optional := s.Learned.PKCEOptional; optional != nil {
 			out = []*harness.Trial{pick(func(c *harness.Client) bool { return c == optional })}
@@ -96,10 +103,12 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 // code runs one row: an honest flow, the flow with its defect, an honest flow.
 func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) {
 	who := s.Honest(t.Client, t.Binding)
-	honest := func() harness.Outcome { return flow(c, who, harness.AuthorizationRequest{Via: via(a, v)}, nil, nil) }
+	honest := func() harness.Outcome {
+		return flow(c, who, harness.AuthorizationRequest{Via: via(a, v), Session: session(v)}, nil, nil)
+	}
 	pairs := pairFor(c, a)
 	authorization := func() harness.AuthorizationRequest {
-		return harness.AuthorizationRequest{Who: who, PKCE: pairs(), Via: via(a, v), Change: a.Authorize, Beside: a.Beside}
+		return harness.AuthorizationRequest{Who: who, PKCE: pairs(), Via: via(a, v), Session: session(v), Change: a.Authorize, Beside: a.Beside}
 	}
 	if a.ID == attacks.PlainCode {
 		servesAtAll(c, who)
@@ -163,6 +172,18 @@ func via(a attacks.CodeAttack, v attacks.Variant) harness.Via {
 		return harness.PushedRequest
 	}
 	return harness.FrontChannelRequest
+}
+
+func session(v attacks.Variant) harness.Session {
+	if v == attacks.Login {
+		return harness.NewSession
+	}
+	return harness.KeptSession
+}
+
+// representative reports whether a client is the one of its kind with which variants run.
+func representative(s *expect.Suite, t *harness.Trial) bool {
+	return slices.ContainsFunc(clientsOf(s, attacks.PublicAndConfidential), func(o *harness.Trial) bool { return o.Client == t.Client })
 }
 
 func pairFor(c *expect.Case, a attacks.CodeAttack) func() harness.PKCEPair {

@@ -165,7 +165,7 @@ func Keys() KeyChecks {
 			"proofs that were made in advance are accepted", "verify the nonce, not only its presence"),
 		NonceOfOther: check("dpop-nonce-of-other-server", "refuses a nonce of another server", rfc9449("9", ""), harness.Should, harness.Medium, harness.ProofReplay, useNonce, "nonce-as nonce-rs", "DPOP-AS-25.5 DPOP-RS-21.5",
 			"a nonce of one server lets proofs pass at another", "keep the nonces of servers apart"),
-		NonceDrop: check("dpop-nonce-omitted-later", "goes on to ask for a nonce after it has handed one out", rfc9449("11.3", ""), harness.Must, harness.Medium, harness.Downgrade, useNonce, "", "DPOP-AS-26.1 DPOP-RS-21.2",
+		NonceDrop: check("dpop-nonce-omitted-later", "goes on to ask for a nonce after it has handed one out", rfc9449("11.3", ""), harness.Hardening, harness.Medium, harness.Downgrade, useNonce, "", "DPOP-AS-26.1 DPOP-RS-21.2",
 			"an attacker falls back to proofs without nonce", "once nonces are in use, refuse proofs without"),
 		ChallengePlain: check("dpop-challenge", "asks for DPoP with its algorithms and without an error when nothing was sent", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, none, "", "DPOP-RS-20.1",
 			"clients do not learn what the resource wants", "answer 401 with WWW-Authenticate: DPoP algs=\"…\""),

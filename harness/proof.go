@@ -274,6 +274,9 @@ func HMAC256(key []byte, input string) []byte {
 // NonceOf is the latest nonce of the server at an address.
 func (t *Tester) NonceOf(address string) string { return t.nonces.get(originOf(address)) }
 
+// OffersNonce reports whether the server of an address has handed out a nonce, asked for or not.
+func (t *Tester) OffersNonce(address string) bool { return t.nonces.get(originOf(address)) != "" }
+
 // OneServer reports whether two addresses belong to one server, which then may share its nonces: those of one origin, and all
 // that the metadata names, UserInfo and the mutual-TLS aliases among them.
 func (t *Tester) OneServer(a, b string) bool {

@@ -61,6 +61,12 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 		// Some servers show their login page with an error status: 401 at first, 400, 401 or 422 after a wrong password.
 		loginPage := form != nil && form.asksPassword(d.fields) && (asked || answer.Status == http.StatusUnauthorized)
 		if answer.Status >= 400 && !loginPage {
+			// The answer to the password itself, on a page of its own: nothing that an attack changed is decided by it.
+			if asked && after == "login form" && (answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden) {
+				tr.countFailedLogin()
+				return nil, fmt.Errorf("%w of user %s was refused: the password form was answered with HTTP %d and the page %q of %s; check users",
+					ErrLogin, user.Username, answer.Status, page.title, answer.URL.Host)
+			}
 			front.Page = answer
 			return front, nil
 		}
@@ -82,9 +88,7 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 		if form.asksPassword(d.fields) || form.asksUser(d.fields) {
 			kind = "login form"
 			if form.asksPassword(d.fields) && asked {
-				if tr.sessions.countFailure() {
-					tr.Stop(fmt.Sprintf("%d logins failed (limits.failed_logins): popcheck stopped so as not to lock an account", tr.sessions.allowed))
-				}
+				tr.countFailedLogin()
 				return nil, fmt.Errorf("%w of user %s was refused: after the password the page %q of %s asks for it again; check users and login.fields (fields seen: %s)",
 					ErrLogin, user.Username, page.title, answer.URL.Host, form.names())
 			}
@@ -110,6 +114,13 @@ type StrayRedirect struct {
 
 func (s *StrayRedirect) Error() string {
 	return fmt.Sprintf("the login went on to %s://%s, a host that the target file does not name; if it is yours to test, add it to hosts", s.Target.Scheme, s.Target.Host)
+}
+
+// countFailedLogin ends the run when the budget of wrong logins is used up.
+func (tr *Trace) countFailedLogin() {
+	if tr.sessions.countFailure() {
+		tr.Stop(fmt.Sprintf("%d logins failed (limits.failed_logins): popcheck stopped so as not to lock an account", tr.sessions.allowed))
+	}
 }
 
 // countFailure counts a wrong login and reports whether the budget is used up.

@@ -46,7 +46,7 @@ build: ## bin/popcheck
 	$(GO) build -o bin/popcheck .
 
 kill: ## print the kill matrix: which check catches which fault
-	$(GO) test ./suites -run TestKillMatrix -count=1 -v
+	POPCHECK_KILL=whole $(GO) test ./suites -run '^TestKillMatrix$$' -count=1 -timeout 60m -v
 
 clean: ## remove what make and popcheck left here
 	rm -rf bin popcheck-out $(OIDC)/node_modules $(OIDC)/run

@@ -210,7 +210,9 @@ func TestListIsWhatScriptsReadIt(t *testing.T) {
 				t.Errorf("%v has no %s", c["id"], member)
 			}
 		}
-		if covers, _ := c["covers"].([]any); len(covers) == 0 {
+		// Two rows go beyond the requirement catalogue.
+		beyond := c["id"] == "dpop-ath-cut" || c["id"] == "mtls-bound-same-names"
+		if covers, _ := c["covers"].([]any); len(covers) == 0 && !beyond {
 			t.Errorf("%v covers nothing", c["id"])
 		}
 		if seen[c["id"]] {

@@ -228,8 +228,15 @@ func survives(c *expect.Case, answer harness.Outcome, form harness.Refusal) {
 		c.Passes("it was accepted")
 		return
 	}
+	// A server that does not read so long a header field may answer 431 or just end the connection, and which of the two arrives
+	// is chance; that it lives on shows in the honest call after it.
+	if a := answer.Answer; a != nil && a.Failure != nil && (a.Failure.Kind == harness.Dropped || a.Failure.Kind == harness.NotHTTP) {
+		c.Measured("refused")
+		c.Passes("the connection was ended, and the server went on serving")
+		return
+	}
 	c.Expect(answer).To(expect.BeRefused())
-	if answer.Status >= 500 || answer.Where == harness.Nowhere {
+	if answer.Status >= 500 {
 		c.Fails("the server broke: %s", answer)
 	}
 	c.Measured("refused")

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/popcheck/popcheck/attacks"
@@ -217,6 +218,15 @@ func surprises(sound, faulty map[string]harness.Verdict, want map[harness.Verdic
 	return out
 }
 
+// suiteOf is the suite of each check; the catalogue is built anew at each call, and this is asked for every result.
+var suiteOf = sync.OnceValue(func() map[string]string {
+	out := map[string]string{}
+	for _, e := range attacks.Catalogue() {
+		out[e.ID] = string(e.Suite)
+	}
+	return out
+})
+
 // suitesOf are the suites that a line of kill.txt speaks of, as a selection. A fault is run against these; with
 // POPCHECK_KILL=whole (make kill) against everything, which shows as well that no other suite is touched.
 func suitesOf(want map[harness.Verdict][]string) string {
@@ -227,9 +237,9 @@ func suitesOf(want map[harness.Verdict][]string) string {
 	for _, patterns := range want {
 		for _, pattern := range patterns {
 			id, _, _ := strings.Cut(pattern, "@")
-			for _, e := range attacks.Catalogue() {
-				if glob(id, e.ID) && !slices.Contains(out, string(e.Suite)) {
-					out = append(out, string(e.Suite))
+			for check, suite := range suiteOf() {
+				if glob(id, check) && !slices.Contains(out, suite) {
+					out = append(out, suite)
 				}
 			}
 		}
@@ -246,10 +256,8 @@ func part(sound map[string]harness.Verdict, selection string) map[string]harness
 	out := map[string]harness.Verdict{}
 	for key, v := range sound {
 		id, _, _ := strings.Cut(key, "@")
-		for _, e := range attacks.Catalogue() {
-			if e.ID == id && slices.Contains(strings.Split(selection, ","), string(e.Suite)) {
-				out[key] = v
-			}
+		if slices.Contains(strings.Split(selection, ","), suiteOf()[id]) {
+			out[key] = v
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -257,4 +258,31 @@ func (tr *Trace) form(step, endpoint string, who Identity, params Params) (*Answ
 		return nil, err
 	}
 	return tr.Do(*formRequest(step, m, nil)), nil
+}
+
+// Revoke asks the server to end a token, in the name of the client that it was issued to (RFC 7009 §2.1). Granted means HTTP 200.
+func (tr *Trace) Revoke(token string, who Identity) Outcome {
+	const at = "the revocation endpoint"
+	answer, err := tr.form("revocation request", "revocation_endpoint", who, Params{{"token", token}})
+	if err != nil {
+		return Outcome{At: at, Why: err.Error()}
+	}
+	if answer.OK() && answer.Status == http.StatusOK {
+		return Outcome{State: Granted, At: at, Got: "the token was revoked", Status: answer.Status, Answer: answer}
+	}
+	return settle(answer, at)
+}
+
+// CleanUp revokes the refresh tokens of the preflight, where the server has a revocation endpoint: the grants behind them would
+// outlive the run. It is a courtesy, and says nothing about the target.
+func (t *Tester) CleanUp(ctx context.Context) {
+	if !t.Metadata.Has("revocation_endpoint") {
+		return
+	}
+	tr := t.Trace(ctx, "clean-up")
+	for _, trial := range t.Learned.Trials {
+		if token := trial.Outcome.Token; token != nil && token.RefreshToken != "" {
+			tr.Revoke(token.RefreshToken, token.Who)
+		}
+	}
 }

@@ -56,6 +56,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	if err := runSpecs(t, o, book); err != nil {
 		return nil, err
 	}
+	t.CleanUp(ctx)
 	why := t.Stopped()
 	if why == "" {
 		why = "the run ended early"

@@ -50,7 +50,7 @@ func plainHTTP(uri string) string {
 	if len(uri) > 5 && uri[:5] == "https" {
 		return "http" + uri[5:]
 	}
-	return uri + "#"
+	return uri // registered as it is: the check then says that it does not apply
 }
 
 // FrontChecks are the single checks of the front channel and of code reuse; each has a spec of its own.

@@ -160,7 +160,9 @@ func (s Selection) Matches(r *harness.Result) bool {
 	}
 	for _, term := range s {
 		if strings.Contains(term, "@") {
-			if matchesPattern(term, r.Key) || strings.HasPrefix(r.Key, term+"/") {
+			// A key that goes on where the term ends is meant too: id@token selects every grant and client there.
+			parts := strings.Split(r.Key, "/")
+			if matchesPattern(term, strings.Join(parts[:min(len(parts), 1+strings.Count(term, "/"))], "/")) {
 				return true
 			}
 			continue

@@ -39,3 +39,20 @@ func TestSpecs(t *testing.T) {
 	suites.Declare(expect.Suite{Tester: tester, Profile: target.Profile, Book: expect.NewBook(nil), Evidence: expect.VerdictsOnly})
 	ginkgo.RunSpecs(t, "popcheck")
 }
+
+func TestSelectionOfKeys(t *testing.T) {
+	result := &harness.Result{ID: "dpop-htu-host", Key: "dpop-htu-host@token/refresh_token/spa", Mechanism: harness.DPoP}
+	for expr, want := range map[string]bool{
+		"dpop-htu-host": true, "dpop-*": true, "dpop": true, "pkce": false,
+		"dpop-htu-host@token": true, "dpop-htu-*@token": true, "dpop-htu-*@token/*/spa": true, "dpop-htu-host@token/refresh_token": true,
+		"dpop-htu-host@token/refresh_token/spa": true, "dpop-htu-host@token/refresh_token/web": false, "dpop-htu-*@par": false, "dpop-htu-host@tok": false,
+	} {
+		selection, err := suites.ParseSelection(expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := selection.Matches(result); got != want {
+			t.Errorf("%s: %t", expr, got)
+		}
+	}
+}

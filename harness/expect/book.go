@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
@@ -170,5 +169,3 @@ func (s *Suite) result(c attacks.Check, at Place) *harness.Result {
 		Why: c.Why, Fix: c.Fix, Expected: expected, Source: attacks.SourceOf(c.ID),
 	}
 }
-
-func (s *Suite) since(start time.Time) int64 { return time.Since(start).Milliseconds() }

@@ -52,7 +52,7 @@ func (s *Suite) declare(check attacks.Check, at Place, missing string, body func
 		start := time.Now()
 		defer func() {
 			c.close(recover(), ctx.Err())
-			r.Duration = s.since(start)
+			r.Duration = time.Since(start).Milliseconds()
 			s.Book.finish(r)
 			if r.Verdict == harness.Fail || r.Verdict == harness.Inconclusive {
 				ginkgo.Fail(r.Reason)

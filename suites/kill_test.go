@@ -3,9 +3,10 @@ package suites_test
 import (
 	"bufio"
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -82,7 +83,8 @@ func TestKillWorker(t *testing.T) {
 // selections say what is run against which.
 func killAll(t *testing.T, faults []string, selections map[string]string) map[string]map[string]harness.Verdict {
 	t.Helper()
-	workers := min(runtime.GOMAXPROCS(0), len(faults)) // none: nothing to run again
+	// Popcheck and target wait for each other half of the time. No workers at all: nothing to run again.
+	workers := min(2*runtime.GOMAXPROCS(0), len(faults))
 	type worker struct {
 		cmd  *exec.Cmd
 		file string
@@ -151,29 +153,39 @@ func flips(sound, faulty map[string]harness.Verdict) []string {
 	return out
 }
 
-//go:embed testdata/kill.txt
-var expectations string
+//go:embed testdata/kill/*.txt
+var expectations embed.FS
 
-// expected reads kill.txt: a line "fault: verdict pattern pattern …; verdict pattern …" for each fault.
+// expected reads testdata/kill: a line "fault: verdict pattern pattern …; verdict pattern …" for each fault.
 func expected(t *testing.T) map[string]map[harness.Verdict][]string {
 	t.Helper()
 	out := map[string]map[harness.Verdict][]string{}
-	for i, line := range strings.Split(expectations, "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		if strings.TrimSpace(line) == "" {
-			continue
+	files, err := fs.Glob(expectations, "testdata/kill/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := expectations.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		fault, rest, ok := strings.Cut(line, ":")
-		if _, twice := out[fault]; !ok || twice {
-			t.Fatalf("kill.txt:%d: want one line \"fault: verdict patterns; …\" a fault", i+1)
-		}
-		out[fault] = map[harness.Verdict][]string{}
-		for _, group := range strings.Split(rest, ";") {
-			words := strings.Fields(group)
-			if len(words) < 2 {
-				t.Fatalf("kill.txt:%d: a verdict without patterns", i+1)
+		for i, line := range strings.Split(string(text), "\n") {
+			line, _, _ = strings.Cut(line, "#")
+			if strings.TrimSpace(line) == "" {
+				continue
 			}
-			out[fault][harness.Verdict(words[0])] = words[1:]
+			fault, rest, ok := strings.Cut(line, ":")
+			if _, twice := out[fault]; !ok || twice {
+				t.Fatalf("%s:%d: want one line \"fault: verdict patterns; …\" a fault", file, i+1)
+			}
+			out[fault] = map[harness.Verdict][]string{}
+			for _, group := range strings.Split(rest, ";") {
+				words := strings.Fields(group)
+				if len(words) < 2 {
+					t.Fatalf("%s:%d: a verdict without patterns", file, i+1)
+				}
+				out[fault][harness.Verdict(words[0])] = words[1:]
+			}
 		}
 	}
 	return out
@@ -196,7 +208,7 @@ func surprises(sound, faulty map[string]harness.Verdict, want map[harness.Verdic
 			}
 		}
 		if !known {
-			out = append(out, fmt.Sprintf("%s became %s, which kill.txt does not list", key, verdict))
+			out = append(out, fmt.Sprintf("%s became %s, which testdata/kill does not list", key, verdict))
 		}
 	}
 	for verdict, patterns := range want {
@@ -210,7 +222,7 @@ func surprises(sound, faulty map[string]harness.Verdict, want map[harness.Verdic
 					now = absent
 				}
 				if v == harness.Pass && glob(pattern, key) && now != verdict && now == v {
-					out = append(out, fmt.Sprintf("%s stayed %s, kill.txt says %s", key, v, verdict))
+					out = append(out, fmt.Sprintf("%s stayed %s, testdata/kill says %s", key, v, verdict))
 				}
 			}
 		}
@@ -227,7 +239,7 @@ var suiteOf = sync.OnceValue(func() map[string]string {
 	return out
 })
 
-// suitesOf are the suites that a line of kill.txt speaks of, as a selection. A fault is run against these; with
+// suitesOf are the suites that a line of testdata/kill speaks of, as a selection. A fault is run against these; with
 // POPCHECK_KILL=whole (make kill) against everything, which shows as well that no other suite is touched.
 func suitesOf(want map[harness.Verdict][]string) string {
 	if os.Getenv("POPCHECK_KILL") == "whole" {
@@ -266,7 +278,7 @@ func part(sound map[string]harness.Verdict, selection string) map[string]harness
 // onlyMeasured are checks that cannot fail, because both answers are right: they record a value.
 var onlyMeasured = []string{"dpop-typ-case"}
 
-// TestKillMatrix demands that every fault flips exactly the results that kill.txt lists for it, that every fault is caught, and that
+// TestKillMatrix demands that every fault flips exactly the results that testdata/kill lists for it, that every fault is caught, and that
 // every check catches one. Under the race detector it takes a sample.
 func TestKillMatrix(t *testing.T) {
 	var faults []string
@@ -278,15 +290,19 @@ func TestKillMatrix(t *testing.T) {
 	want := expected(t)
 	for _, fault := range faults {
 		if want[fault] == nil {
-			t.Errorf("kill.txt has no line for the fault %s", fault)
+			t.Errorf("testdata/kill has no line for the fault %s", fault)
 		}
 	}
 	for fault := range want {
 		if !slices.Contains(faults, fault) {
-			t.Errorf("kill.txt has a line for %s, which is no fault", fault)
+			t.Errorf("testdata/kill has a line for %s, which is no fault", fault)
 		}
 	}
-	if raceEnabled || testing.Short() {
+	if only := os.Getenv("POPCHECK_KILL_ONLY"); only != "" {
+		faults = slices.DeleteFunc(faults, func(fault string) bool {
+			return !slices.ContainsFunc(strings.Split(only, ","), func(pattern string) bool { return glob(pattern, fault) })
+		})
+	} else if raceEnabled || testing.Short() {
 		faults = everyNth(faults, 40)
 	}
 	selections := map[string]string{}

@@ -44,6 +44,7 @@ func (t *Tester) PKCEFor(verifier string) PKCEPair {
 
 // Authorization is a code with all that its redemption needs.
 type Authorization struct {
+	Client      *Client // to whom it was issued
 	Code        string
 	PKCE        PKCEPair
 	RedirectURI string
@@ -172,7 +173,7 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 		return o
 	}
 	tr.Redactor.Register("code", front.Params.Get("code"))
-	o.Code = &Authorization{Code: front.Params.Get("code"), PKCE: q.PKCE, RedirectURI: redirectURI, User: user, Response: front.Params, Front: front, State: state, RequestURI: requestURI}
+	o.Code = &Authorization{Client: c, Code: front.Params.Get("code"), PKCE: q.PKCE, RedirectURI: redirectURI, User: user, Response: front.Params, Front: front, State: state, RequestURI: requestURI}
 	return o
 }
 
@@ -288,6 +289,7 @@ type TokenRequest struct {
 	Against *Client     // another client that the change may name
 	Change  Change      // after client authentication was added
 	Proof   ProofChange // of the DPoP proof
+	owner   *Client     // of what is exchanged; nil where nobody's is
 	At      string      // another address than the identity's token endpoint
 }
 
@@ -331,6 +333,9 @@ func (tr *Trace) Token(q TokenRequest) Outcome {
 		if cert != m.Who.Cert {
 			r.Changed = append(r.Changed, "client certificate")
 		}
+		if q.owner != nil && q.owner != q.Who.Client {
+			r.Changed = append(r.Changed, "client, not that of the grant")
+		}
 		return r, nil
 	})
 	if err != nil {
@@ -368,7 +373,7 @@ func readToken(a *Answer) *Token {
 // Redeem exchanges a code (RFC 6749 §4.1.3, RFC 7636 §4.5).
 func (tr *Trace) Redeem(a *Authorization, q TokenRequest) Outcome {
 	q.Step = "code redemption"
-	q.PKCE = a.PKCE
+	q.PKCE, q.owner = a.PKCE, a.Client
 	q.Params = Params{{"grant_type", "authorization_code"}, {"code", a.Code}}
 	if a.RedirectURI != "" {
 		q.Params.Add("redirect_uri", a.RedirectURI)
@@ -379,7 +384,7 @@ func (tr *Trace) Redeem(a *Authorization, q TokenRequest) Outcome {
 
 // Refresh uses a refresh token (RFC 6749 §6).
 func (tr *Trace) Refresh(t *Token, q TokenRequest) Outcome {
-	q.Step = "refresh request"
+	q.Step, q.owner = "refresh request", t.Who.Client
 	q.Params = Params{{"grant_type", "refresh_token"}, {"refresh_token", t.RefreshToken}}
 	return tr.Token(q)
 }

@@ -126,6 +126,7 @@ func (tr *Trace) Exchanges() []Exchange {
 		}
 		return out
 	}
+	markDifferences(tr.exchanges)
 	out := make([]Exchange, len(tr.exchanges))
 	for i, x := range tr.exchanges {
 		x.Step = hide(x.Step)

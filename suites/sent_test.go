@@ -1,0 +1,108 @@
+package suites_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/fixtures"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/suites"
+)
+
+var update = flag.Bool("update", false, "write testdata/sent.txt anew; read the difference before you commit it")
+
+// TestWhatWasSent reads from the recorded exchanges of a run in which nothing failed that every check sent its mutation, and
+// changed nothing else: testdata/sent.txt says for each what its attacks had otherwise than the honest request of the same step.
+// A check without such a line judges an honest answer.
+func TestWhatWasSent(t *testing.T) {
+	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reference.Close()
+	target, err := harness.LoadTarget(reference.TargetFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "testdata/sent.txt"
+	got := sent(run)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := strings.Split(string(want), "\n")
+	for line := range strings.SplitSeq(got, "\n") {
+		if i := slices.Index(wanted, line); i >= 0 {
+			wanted = slices.Delete(wanted, i, i+1)
+			continue
+		}
+		t.Errorf("sent, and not in %s: %s", file, line)
+	}
+	for _, line := range wanted {
+		t.Errorf("in %s, and not sent: %s", file, line)
+	}
+	exchanges := 0
+	for _, r := range run.Results {
+		exchanges += len(r.Exchanges)
+	}
+	t.Logf("%d results, %d exchanges, %d logins", len(run.Results), exchanges, logins(run))
+}
+
+// sent lists the changes of each check's attacks, with their steps, in the order of the catalogue.
+func sent(run *harness.Run) string {
+	var out strings.Builder
+	for _, e := range attacks.Catalogue() {
+		steps := map[string][]string{} // by change
+		for _, r := range run.Results {
+			for _, x := range r.Exchanges {
+				if r.ID == e.ID && x.Role == harness.AttackExchange {
+					change := strings.Join(x.Request.Changed, ", ")
+					if !slices.Contains(steps[change], x.Step) {
+						steps[change] = append(steps[change], x.Step)
+					}
+				}
+			}
+		}
+		if len(steps) > 1 {
+			delete(steps, "") // what an attack needs beside
+		}
+		var parts []string
+		for _, change := range slices.Sorted(maps.Keys(steps)) {
+			slices.Sort(steps[change])
+			parts = append(parts, fmt.Sprintf("[%s] in %s", change, strings.Join(steps[change], ", ")))
+		}
+		if len(parts) == 0 {
+			parts = []string{"an honest answer is judged"}
+		}
+		fmt.Fprintf(&out, "%s: %s\n", e.ID, strings.Join(parts, "; "))
+	}
+	return out.String()
+}
+
+func logins(run *harness.Run) int {
+	n := 0
+	for _, r := range run.Results {
+		for _, x := range r.Exchanges {
+			if x.Step == "login form" {
+				n++
+			}
+		}
+	}
+	return n
+}

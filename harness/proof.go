@@ -21,6 +21,7 @@ type Proof struct {
 	Fields         func(compact string) []Field         // instead of one DPoP header field
 	Facts          ProofFacts                           // what a change may draw on
 	verbatim       string                               // a captured proof, sent as it is
+	pinned         bool                                 // made from a captured proof, and not made anew for a nonce
 	altered        []string                             // changes outside the members, for the record
 }
 
@@ -128,11 +129,11 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 		return tr.Do(*r), nil
 	}
 	server := originOf(target)
+	nonce, oddly := tr.nonces.get(server), false
 	for try := 1; ; try++ {
-		nonce := tr.nonces.get(server)
 		honest := tr.honestProof(key, method, target, token, nonce)
 		sent := honest.clone()
-		sent.Facts = tr.proofFacts(key, method, target, token)
+		sent.Facts = tr.proofFacts(key, method, target, token, nonce)
 		if change != nil {
 			change(sent)
 		}
@@ -158,13 +159,20 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 		r.Changed = append(r.Changed, sent.changes(header, claims)...)
 		answer := tr.Do(*r)
 		tr.nonces.keep(server, answer)
-		// Some servers say invalid_dpop_proof next to a new DPoP-Nonce; an honest proof takes that as a challenge as well.
-		challenged := nonceChallenge(answer) || change == nil && answer.OK() && answer.Status >= 400 && answer.Header.Get("DPoP-Nonce") != "" && answer.Header.Get("DPoP-Nonce") != nonce
-		touched := slices.Contains(r.Changed, "DPoP nonce") || sent.verbatim != ""
-		if nonceChallenge(answer) && nonce == "" && tr.Learned != nil && change == nil {
+		if oddly && change == nil && answer.OK() && answer.Status < 300 {
+			tr.nonces.helped(server)
+		}
+		challenged := nonceChallenge(answer)
+		if oddly = false; !challenged && answer.OK() && answer.Status >= 400 && answer.Header.Get("DPoP-Nonce") != "" && answer.Header.Get("DPoP-Nonce") != nonce {
+			// Some servers say invalid_dpop_proof next to a new DPoP-Nonce. An honest proof takes that as a challenge; an attack
+			// only where an honest one was helped by it: else it is how this server refuses.
+			oddly = true
+			challenged = change == nil || tr.nonces.means(server)
+		}
+		if change == nil && tr.Learned != nil && nonceChallenge(answer) && nonce == "" {
 			tr.Learned.challenge(server)
 		}
-		if touched || !challenged {
+		if sent.touchesNonce(r.Changed) || !challenged {
 			return answer, nil
 		}
 		if try == proofTries {
@@ -173,10 +181,25 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 			}
 			return answer, nil
 		}
+		// The nonce of this very answer: another request may have used the one that is kept, and nonces may work once.
+		if given := answer.Header.Get("DPoP-Nonce"); given != "" {
+			nonce = given
+		}
 	}
 }
 
-func (tr *Trace) proofFacts(key *Key, method, target, token string) ProofFacts {
+// touchesNonce reports whether the nonce, or the very bytes, are the attack: such a proof is not made anew.
+func (p *Proof) touchesNonce(changed []string) bool {
+	return slices.Contains(changed, "DPoP nonce") || p.verbatim != "" || p.pinned
+}
+
+// Pin makes the proof one that is sent as it was made, also when a nonce is asked for: that is an answer to the attack.
+func (p *Proof) Pin(what string) {
+	p.pinned = true
+	p.Altered(what)
+}
+
+func (tr *Trace) proofFacts(key *Key, method, target, token, nonce string) ProofFacts {
 	elsewhere := tr.Metadata.String("token_endpoint")
 	if strings.EqualFold(originOf(target)+pathOf(target), originOf(elsewhere)+pathOf(elsewhere)) || elsewhere == "" {
 		elsewhere = tr.Metadata.String("userinfo_endpoint")
@@ -187,7 +210,7 @@ func (tr *Trace) proofFacts(key *Key, method, target, token string) ProofFacts {
 	return ProofFacts{
 		Tester: tr.Tester, Method: method, URL: target, Elsewhere: elsewhere, Token: token, Attacker: tr.ProofKey("attacker"),
 		Another: func() string {
-			p := tr.honestProof(key, method, target, token, tr.nonces.get(originOf(target)))
+			p := tr.honestProof(key, method, target, token, nonce)
 			compact, err := p.compact()
 			if err != nil {
 				return ""

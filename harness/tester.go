@@ -55,7 +55,7 @@ func NewTester(target *Target, version string) (*Tester, error) {
 	rand.Read(id)
 	t := &Tester{
 		Target: target, Redactor: NewRedactor(), Version: version, RunID: hex.EncodeToString(id),
-		roots: roots, limiter: rate.NewLimiter(rate.Inf, 1), idle: map[string][]*connection{}, nonces: nonces{latest: map[string]string{}},
+		roots: roots, limiter: rate.NewLimiter(rate.Inf, 1), idle: map[string][]*connection{}, nonces: newNonces(),
 	}
 	if rps := target.Limits.RequestsPerSecond; rps > 0 {
 		t.limiter = rate.NewLimiter(rate.Limit(rps), max(1, int(rps/4)))
@@ -218,10 +218,16 @@ func (t *Tester) note(a *Answer) {
 	}
 }
 
-// nonces are the latest DPoP nonces by server; those of AS and RS are separate (RFC 9449 §8, §9).
+// nonces are the DPoP nonces by server; those of AS and RS are separate (RFC 9449 §8, §9). Each answer's nonce replaces the last.
 type nonces struct {
 	mu     sync.Mutex
 	latest map[string]string
+	first  map[string]string // of the run
+	odd    map[string]bool   // servers that ask for a nonce in other words than use_dpop_nonce
+}
+
+func newNonces() nonces {
+	return nonces{latest: map[string]string{}, first: map[string]string{}, odd: map[string]bool{}}
 }
 
 func (n *nonces) get(server string) string {
@@ -237,4 +243,21 @@ func (n *nonces) keep(server string, answer *Answer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.latest[server] = answer.Header.Get("DPoP-Nonce")
+	if n.first[server] == "" {
+		n.first[server] = n.latest[server]
+	}
+}
+
+// helped notes that an honest proof was accepted once it carried the nonce that came with its refusal.
+func (n *nonces) helped(server string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.odd[server] = true
+}
+
+// means reports whether any refusal of a server that brings a nonce may be about the nonce.
+func (n *nonces) means(server string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.odd[server]
 }

@@ -14,7 +14,7 @@ staticcheck := bin/staticcheck-$(STATICCHECK)-$(shell $(GO) env GOVERSION)
 race        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help test-target test lint build kill clean npm
+.PHONY: help test-target test lint build kill tables clean npm
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -47,6 +47,10 @@ build: ## bin/popcheck
 
 kill: ## print the kill matrix: which check catches which fault
 	POPCHECK_KILL=whole $(GO) test ./suites -run '^TestKillMatrix$$' -count=1 -timeout 60m -v
+
+tables: ## write what is generated from the catalogue anew, after a new check
+	$(GO) test ./attacks -run '^TestCoverage$$' -update
+	$(GO) test ./suites -run '^TestWhatWasSent$$' -update
 
 clean: ## remove what make and popcheck left here
 	rm -rf bin popcheck-out $(OIDC)/node_modules $(OIDC)/run

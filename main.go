@@ -418,7 +418,9 @@ func (x *explainCommand) Run(w streams) error {
 		row("to mend", e.Fix)
 		row("needs", e.Needs)
 		row("harm", string(e.Harm))
-		row("covers", e.Covers)
+		for _, id := range e.Covered() {
+			row("covers", id+": "+attacks.MutationText(id))
+		}
 		row("row", fmt.Sprintf("%s:%d", e.Source.File, e.Source.Line))
 		return nil
 	}

@@ -55,7 +55,11 @@ type Authority struct {
 	key  crypto.Signer
 }
 
+// parseAuthority returns nil for the CA that the target file does not name.
 func parseAuthority(pair *KeyPair) (*Authority, error) {
+	if pair == nil {
+		return nil, nil
+	}
 	c, err := parseCertificate("client CA", pair)
 	if err != nil {
 		return nil, err

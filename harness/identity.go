@@ -55,6 +55,7 @@ const (
 type keyRing struct {
 	redactor   *Redactor
 	clientCA   *Authority
+	secondCA   *Authority
 	certs      map[string]*Certificate // by client_id
 	assertions map[string]*Key         // by client_id
 
@@ -81,12 +82,12 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 			ring.assertions[c.ClientID] = ring.known(key)
 		}
 	}
-	if target.ClientCA != nil {
-		ca, err := parseAuthority(target.ClientCA)
-		if err != nil {
-			return nil, fmt.Errorf("%s: client_ca: %w", target.Path, err)
-		}
-		ring.clientCA = ca
+	var err error
+	if ring.clientCA, err = parseAuthority(target.ClientCA); err != nil {
+		return nil, fmt.Errorf("%s: client_ca: %w", target.Path, err)
+	}
+	if ring.secondCA, err = parseAuthority(target.SecondClientCA); err != nil {
+		return nil, fmt.Errorf("%s: second_client_ca: %w", target.Path, err)
 	}
 	return ring, nil
 }
@@ -146,6 +147,9 @@ func (t *Tester) CertificateOf(c *Client) *Certificate {
 
 // ClientCA issues certificates that the server trusts, if the target file names such a CA; else nil.
 func (t *Tester) ClientCA() *Authority { return t.keys.clientCA }
+
+// SecondClientCA issues certificates that the server trusts for other purposes than to name these clients (RFC 8705 §7.4); else nil.
+func (t *Tester) SecondClientCA() *Authority { return t.keys.secondCA }
 
 // StrangerCA is a CA that the server does not trust, under the name of the issuer of like.
 func (t *Tester) StrangerCA(like *Certificate) (*Authority, error) {

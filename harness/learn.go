@@ -155,6 +155,8 @@ func (t *Tester) discoverCapabilities() {
 	declared("second-client", "second client", len(clients) > 1)
 	declared("second-user", "second user", len(t.Target.Users) > 1)
 	declared("trusted-ca", "client_ca", t.Target.ClientCA != nil)
+	declared("second-trusted-ca", "second_client_ca", t.Target.SecondClientCA != nil)
+	declared("cert-header", "certificate_header", t.Target.CertificateHeader != "")
 	declared("mtls-pki", "client with tls_client_auth", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" }))
 	declared("mtls-self-signed", "client with self_signed_tls_client_auth", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "self_signed_tls_client_auth" }))
 	declared("rs", "resources", len(t.Target.Resources) > 0 || m.Has("userinfo_endpoint"))

@@ -33,6 +33,8 @@ type Target struct {
 	Login               Login
 	IntrospectionClient string
 	ClientCA            *KeyPair // a CA that the server trusts for clients
+	SecondClientCA      *KeyPair // another one, which it trusts for others than these clients (RFC 8705 §7.4)
+	CertificateHeader   string   // the header field in which the deployment's proxy forwards client certificates
 	Resources           []Resource
 	Limits              Limits
 	Waivers             []Waiver
@@ -159,8 +161,10 @@ func (t *Target) Secrets() []Secret {
 			add("private_key", keyForms(c.Certificate.Key)...)
 		}
 	}
-	if t.ClientCA != nil {
-		add("private_key", keyForms(t.ClientCA.Key)...)
+	for _, ca := range []*KeyPair{t.ClientCA, t.SecondClientCA} {
+		if ca != nil {
+			add("private_key", keyForms(ca.Key)...)
+		}
 	}
 	for _, u := range t.Users {
 		add("password", u.Password)

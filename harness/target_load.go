@@ -1014,7 +1014,7 @@ func matchKey(key crypto.Signer, chain []*x509.Certificate) *keyProblem {
 	return &keyProblem{"does not match the certificate", "use the key that the first certificate was issued for"}
 }
 
-// authority reads client_ca: a key pair that may sign certificates (RFC 5280 §4.2.1.3, §4.2.1.9).
+// authority reads client_ca or second_client_ca: a key pair that may sign certificates (RFC 5280 §4.2.1.3, §4.2.1.9).
 func (l *targetLoader) authority(at yamlPlace) *KeyPair {
 	pair, chain := l.keyPair(at)
 	if chain == nil {
@@ -1141,15 +1141,16 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 	l.needs(root, "issuer", "write issuer: https://as.example.com")
 	l.needs(root, "clients", "list at least one client")
 	sections := map[string]func(yamlPlace){
-		"metadata":     func(at yamlPlace) { t.Metadata = l.metadata(at) },
-		"hosts":        func(at yamlPlace) { t.Hosts = l.texts(at, l.hostEntry) },
-		"tls":          func(at yamlPlace) { t.TLS = l.tls(at) },
-		"clients":      func(at yamlPlace) { t.Clients = l.clients(at) },
-		"users":        func(at yamlPlace) { t.Users = l.users(at) },
-		"client_ca":    func(at yamlPlace) { t.ClientCA = l.authority(at) },
-		"resources":    func(at yamlPlace) { t.Resources = l.resources(at) },
-		"waivers":      func(at yamlPlace) { t.Waivers = l.waivers(at) },
-		"capabilities": func(at yamlPlace) { t.Capabilities = l.capabilities(at) },
+		"metadata":         func(at yamlPlace) { t.Metadata = l.metadata(at) },
+		"hosts":            func(at yamlPlace) { t.Hosts = l.texts(at, l.hostEntry) },
+		"tls":              func(at yamlPlace) { t.TLS = l.tls(at) },
+		"clients":          func(at yamlPlace) { t.Clients = l.clients(at) },
+		"users":            func(at yamlPlace) { t.Users = l.users(at) },
+		"client_ca":        func(at yamlPlace) { t.ClientCA = l.authority(at) },
+		"second_client_ca": func(at yamlPlace) { t.SecondClientCA = l.authority(at) },
+		"resources":        func(at yamlPlace) { t.Resources = l.resources(at) },
+		"waivers":          func(at yamlPlace) { t.Waivers = l.waivers(at) },
+		"capabilities":     func(at yamlPlace) { t.Capabilities = l.capabilities(at) },
 	}
 	if request, ok := root.values["request"]; ok {
 		t.Request = l.request(request)
@@ -1168,6 +1169,7 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 	t.Name = l.targetName(root)
 	t.Limits = l.limits(root)
 	t.IntrospectionClient = l.introspectionClient(root)
+	t.CertificateHeader = l.matching(root, "certificate_header", fieldName, "write the name of a header field: letters, digits and hyphens")
 	l.checkUsers(root)
 	l.checkAuthorized(root)
 }
@@ -1330,14 +1332,17 @@ func (l *targetLoader) request(at yamlPlace) TargetRequest {
 	return r
 }
 
-// headers reads names (RFC 9110 §5.1) and values; a value may be a secret: a staging gate's token.
+// fieldName is the grammar of a header field's name (RFC 9110 §5.1).
+const fieldName = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+
+// headers reads names and values; a value may be a secret: a staging gate's token.
 func (l *targetLoader) headers(at yamlPlace) map[string]string {
 	seen := map[string]bool{}
 	return l.textMap(at, func(name string, value yamlPlace) (string, bool) {
 		lower := strings.ToLower(name)
 		reason := refusedHeader(lower)
 		switch {
-		case !regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$").MatchString(name):
+		case !regexp.MustCompile(fieldName).MatchString(name):
 			l.problem(value, "is no name of a header", "use letters, digits and hyphens")
 		case reason != "":
 			l.problem(value, "cannot be set for every request: "+reason, "remove it")

@@ -47,6 +47,8 @@ func targetFiles(t testing.TB) string {
 	write("ca.pem", caCert)
 	write("ca.crt", caCert)
 	write("ca.key", pkcs8(t, ca))
+	write("partner.crt", caCert)
+	write("partner.key", pkcs8(t, ca))
 	write("bank.crt", testCertificate(t, p256, isLeaf))
 	write("bank.key", pkcs8(t, p256))
 	write("reversed.crt", append(append([]byte{}, caCert...), testCertificate(t, p256, isLeaf)...))
@@ -434,6 +436,8 @@ func badSamples() map[string]badSample {
 		"tls.ca":               {minimal + "tls: {ca: bank.key}\n", "tls.ca: holds no certificate", schemaSilent},
 		"client_ca, a leaf":    {minimal + "client_ca: {cert: bank.crt, key: bank.key}\n", "client_ca: its certificate is not that of a CA", schemaSilent},
 		"client_ca, no usage":  {minimal + "client_ca: {cert: nosign.crt, key: ca.key}\n", "client_ca: its certificate may not sign certificates", schemaSilent},
+		"second_client_ca":     {minimal + "second_client_ca: {cert: bank.crt, key: bank.key}\n", "second_client_ca: its certificate is not that of a CA", schemaSilent},
+		"certificate_header":   {minimal + "certificate_header: 'X Client Cert'\n", "t.yaml:6: certificate_header: \"X Client Cert\" is not allowed; write the name of a header field", schemaRefuses},
 		"client_ca, other key": {minimal + "client_ca: {cert: ca.crt, key: bank.key}\n", "client_ca.key: does not match the certificate", schemaSilent},
 		// users and login
 		"no users":         {codeClient, "t.yaml:3: clients[0]: may use authorization_code, but users lists nobody who could log in", schemaRefuses},
@@ -934,6 +938,24 @@ func TestTheSchemaKnowsTheSameNames(t *testing.T) {
 		if metadataKind(name) == "" {
 			t.Errorf("the loader does not know the metadata member %s", name)
 		}
+	}
+}
+
+func TestWhatTheDeploymentTrustsIsRead(t *testing.T) {
+	dir := targetFiles(t)
+	target, err := ParseTarget("t.yaml", dir, []byte(minimal+"second_client_ca: {cert: partner.crt, key: partner.key}\ncertificate_header: X_Client-Cert\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "partner.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target.CertificateHeader != "X_Client-Cert" || target.SecondClientCA == nil || string(target.SecondClientCA.Key) != string(key) {
+		t.Errorf("%q, %v", target.CertificateHeader, target.SecondClientCA)
+	}
+	if !slices.Contains(target.Secrets(), Secret{"private_key", strings.TrimSpace(string(key))}) {
+		t.Error("the key of second_client_ca is not known as a secret")
 	}
 }
 

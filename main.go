@@ -318,7 +318,9 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 	default:
 		fmt.Fprintln(c.w, "Not everything could be tried: mend the problems above, and run again.")
 	}
-	fmt.Fprintf(c.w, "%s\nreports: %s\n%s: %s\n", reports.Headline(run), filepath.Join(dir, reports.HTMLFile), what, strings.Join(counts, ", "))
+	took := run.Finished.Sub(run.Started).Seconds()
+	fmt.Fprintf(c.w, "%s\n%s in %.1f s; reports: %s\n%s: %s\n", reports.Headline(run), reports.Traffic(run), took,
+		filepath.Join(dir, reports.HTMLFile), what, strings.Join(counts, ", "))
 }
 
 // oneLine makes text that may come from the target safe for a terminal, and for logs that are read line by line: it neither

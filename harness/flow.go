@@ -443,6 +443,7 @@ func (f *FrontChannel) outcome(at string) Outcome {
 type sessions struct {
 	mu      sync.Mutex
 	open    map[string]*browserSession
+	logins  int // passwords sent
 	failed  int // wrong logins of the run
 	allowed int
 }

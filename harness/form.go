@@ -98,7 +98,10 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 			if why := tr.sessions.exhausted(); why != "" {
 				return nil, fmt.Errorf("%w: %s", ErrLogin, why)
 			}
-			asked = asked || form.asksPassword(d.fields)
+			if form.asksPassword(d.fields) {
+				tr.sessions.countLogin()
+				asked = true
+			}
 		}
 		next, after = form.fill(d.fields, user), kind
 		next.Step = kind
@@ -129,6 +132,19 @@ func (s *sessions) countFailure() bool {
 	defer s.mu.Unlock()
 	s.failed++
 	return s.failed >= s.allowed
+}
+
+func (s *sessions) countLogin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logins++
+}
+
+// Logins is the number of passwords that were typed into pages so far.
+func (t *Tester) Logins() int {
+	t.sessions.mu.Lock()
+	defer t.sessions.mu.Unlock()
+	return t.sessions.logins
 }
 
 func (s *sessions) exhausted() string {

@@ -23,6 +23,8 @@ type Run struct {
 	Problems     []string              `json:"problems,omitempty"`    // what a person has to mend: a refused client, a wrong CA
 	BadWaivers   []string              `json:"bad_waivers,omitempty"` // waivers that are expired, unknown, or whose check passes now: they fail the run
 	Capabilities map[string]Capability `json:"capabilities"`
+	Requests     int                   `json:"requests,omitempty"` // sent to the target, the honest tries before the first check included
+	Logins       int                   `json:"logins,omitempty"`   // passwords typed into a page
 	Results      []Result              `json:"results"`
 	Summary      map[Verdict]int       `json:"summary"`
 }

@@ -511,6 +511,9 @@ func identity(run *harness.Run) []fact {
 	add("Seed", fmt.Sprint(run.Seed))
 	add("Started", moment(run.Started))
 	add("Duration", fmt.Sprintf("%.1f s", lasted(run).Seconds()))
+	if run.Requests > 0 {
+		add("Traffic", Traffic(run))
+	}
 	if run.Complete {
 		add("Complete", "yes")
 	} else {

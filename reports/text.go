@@ -155,6 +155,11 @@ func moment(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
+// Traffic says what the run cost the target: "4189 requests and 17 logins".
+func Traffic(run *harness.Run) string {
+	return count(run.Requests, "request", "requests") + " and " + count(run.Logins, "login", "logins")
+}
+
 // lasted is the time that the run took.
 func lasted(run *harness.Run) time.Duration {
 	if run.Started.IsZero() || run.Finished.Before(run.Started) {

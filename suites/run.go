@@ -65,7 +65,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		Schema: harness.RunSchema, Popcheck: o.Version, Catalogue: attacks.CatalogueVersion,
 		Target:  harness.RunTarget{Name: o.Target.Name, Issuer: o.Target.Issuer, File: o.Target.Path, Fault: o.Fault},
 		Profile: o.Profile, ProfileText: profileText(o.Profile), FailOn: o.FailOn, Select: o.Select.String(), Seed: o.Seed,
-		Started: started.UTC(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
+		Started: started.UTC(), Requests: t.Sent(), Logins: t.Logins(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
 		Incomplete: t.Stopped(), Summary: map[harness.Verdict]int{},
 	}
 	for _, p := range t.Learned.Problems {

@@ -130,6 +130,9 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		return err
 	}
 	defer closeTarget()
+	if err := selection.Fits(target); err != nil {
+		return err
+	}
 	if err := prepareOut(r.Out); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}

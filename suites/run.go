@@ -150,6 +150,24 @@ func ParseSelection(expr string) (Selection, error) {
 	return s, nil
 }
 
+// Fits refuses a selection of keys whose endpoint is none of the target's, before anything is sent. Which grants and clients can show
+// a check there is known only when the honest tries have been made.
+func (s Selection) Fits(target *harness.Target) error {
+	endpoints := []string{"token", "par", "authorize", "introspect", "revoke", "metadata", "jwks", "resource", "userinfo"}
+	for _, r := range target.Resources {
+		endpoints = append(endpoints, r.Name)
+	}
+	for _, term := range s {
+		if _, key, isKey := strings.Cut(term, "@"); isKey {
+			at, _, _ := strings.Cut(key, "/")
+			if !slices.ContainsFunc(endpoints, func(name string) bool { return matchesPattern(at, name) }) {
+				return fmt.Errorf("--select %q: this target has no endpoint %q; want one of %s", term, at, strings.Join(endpoints, ", "))
+			}
+		}
+	}
+	return nil
+}
+
 // String is the expression again.
 func (s Selection) String() string { return strings.Join(s, ",") }
 

@@ -19,14 +19,14 @@ type CertificateAttack struct {
 	Certificate func(CertificateFacts) (*harness.Certificate, error)
 	Change      harness.Change // a further change of the token request
 	Plain       Listener
-	At          []Place // nil: token endpoint and resources
+	At          []Place
 	Lenient     Lenience
 }
 
-// Listener says where a token request goes.
+// Listener says where a request goes.
 type Listener int
 
-// The token endpoint beside its mutual-TLS alias is a way around the certificate.
+// The endpoint beside its mutual-TLS alias is a way around the certificate.
 const (
 	Aliased      Listener = iota // where the client would go
 	Conventional                 // the endpoint of the metadata itself
@@ -41,7 +41,10 @@ type CertificateFacts struct {
 }
 
 // RunsAt reports whether the row applies to a kind of endpoint.
-func (a CertificateAttack) RunsAt(p Place) bool { return a.At == nil || slices.Contains(a.At, p) }
+func (a CertificateAttack) RunsAt(p Place) bool { return slices.Contains(a.At, p) }
+
+// NoCertificate is the row that says what keeps the rows of client authentication from an endpoint.
+const NoCertificate = "mtls-no-certificate"
 
 // NoCertificateAtResource is the row that runs with the tokens of every grant.
 const NoCertificateAtResource = "mtls-bound-no-certificate"
@@ -80,30 +83,30 @@ func selfSigned(c *harness.Client) bool {
 
 // Certificates are the attacks on client authentication by mutual TLS and on certificate-bound tokens.
 func Certificates() []CertificateAttack {
-	token, resource := []Place{AtToken}, []Place{AtResource}
+	authenticated, resource := []Place{AtToken, AtPAR, AtIntrospection, AtRevocation}, []Place{AtResource}
 	row := func(id, title string, clause harness.Clause, threat harness.Threat, refusal harness.Refusal, needs, covers, why, fix string) Check {
 		return Check{ID: id, Title: title, Clause: clause, Level: harness.Must, Severity: harness.Critical, Threat: threat, Refusal: refusal, Needs: needs, Covers: covers, Why: why, Fix: fix}
 	}
 	wrong, other := harness.WrongCertificate, harness.ClientImpersonation
-	const impersonated = "anyone can get tokens in the name of the client"
+	const impersonated = "anyone can act in the name of the client"
 	const stolen = "a stolen token works for the thief: the binding means nothing"
 	names := func(id, title, covers, method string, is func(*harness.Client) bool, edit func(right *x509.Certificate, w *harness.Issue)) CertificateAttack {
 		return CertificateAttack{Check: row(id, title, rfc8705("2"), wrong, invalidClient(), "trusted-ca", covers, impersonated, "compare the "+method+" with the registered one, and nothing else"),
-			Clients: is, At: token, Certificate: issued(func(f CertificateFacts, w *harness.Issue) { edit(f.Right.Leaf, w); *w = w.SetNames() })}
+			Clients: is, At: authenticated, Certificate: issued(func(f CertificateFacts, w *harness.Issue) { edit(f.Right.Leaf, w); *w = w.SetNames() })}
 	}
 	return []CertificateAttack{
-		{Check: row("mtls-no-certificate", "refuses a client without its certificate", rfc8705("2"), other, invalidClient(), "", "MTLS-AS-01.1 MTLS-AS-01.7 MTLS-AS-11.2", impersonated, "authenticate the client by the certificate of the connection"), At: token, Certificate: noCertificate},
-		{Check: row("mtls-secret-instead", "refuses a client secret instead of the certificate", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.2 MTLS-AS-11.1", impersonated, "accept only the method that the client registered"), At: token, Certificate: noCertificate, Change: set("client_secret", "popcheck-guess")},
-		{Check: row("mtls-plain-endpoint", "does not serve the client beside mtls_endpoint_aliases", rfc8705("5"), harness.Downgrade, invalidClient(), "mtls-aliases", "MTLS-AS-18.2", impersonated, "authenticate the client at every token endpoint in the same way"), At: token, Certificate: noCertificate, Plain: Conventional},
+		{Check: row("mtls-no-certificate", "refuses a client without its certificate", rfc8705("2"), other, invalidClient(), "", "MTLS-AS-01.1 MTLS-AS-01.5 MTLS-AS-01.6 MTLS-AS-01.7 MTLS-AS-11.2", impersonated, "authenticate the client by the certificate of the connection"), At: authenticated, Certificate: noCertificate},
+		{Check: row("mtls-secret-instead", "refuses a client secret instead of the certificate", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.2 MTLS-AS-11.1", impersonated, "accept only the method that the client registered"), At: authenticated, Certificate: noCertificate, Change: set("client_secret", "popcheck-guess")},
+		{Check: row("mtls-plain-endpoint", "does not serve the client beside mtls_endpoint_aliases", rfc8705("5"), harness.Downgrade, invalidClient(), "mtls-aliases", "MTLS-AS-18.2", impersonated, "authenticate the client at both addresses of an endpoint in the same way"), At: authenticated, Certificate: noCertificate, Plain: Conventional},
 		{Check: row("mtls-subject-other-name", "refuses another common name of the same CA", rfc8705("2"), wrong, invalidClient(), "trusted-ca", "MTLS-AS-02.1", impersonated, "compare the whole subject with tls_client_auth_subject_dn"),
-			Clients: func(c *harness.Client) bool { return pki(c) && c.TLSClientAuthSubjectDN != "" }, At: token,
+			Clients: func(c *harness.Client) bool { return pki(c) && c.TLSClientAuthSubjectDN != "" }, At: authenticated,
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
 				subject := f.Right.Leaf.Subject
 				subject.CommonName, subject.ExtraNames = "another-"+subject.CommonName, nil
 				w.Subject = &subject
 			})},
 		{Check: row("mtls-subject-extra-rdn", "refuses the registered subject with one more RDN", rfc8705("2"), wrong, invalidClient(), "trusted-ca", "MTLS-AS-02.2", impersonated, "compare the whole subject, not its beginning or a part"),
-			Clients: func(c *harness.Client) bool { return pki(c) && c.TLSClientAuthSubjectDN != "" }, At: token,
+			Clients: func(c *harness.Client) bool { return pki(c) && c.TLSClientAuthSubjectDN != "" }, At: authenticated,
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
 				w.Subject = &pkix.Name{ExtraNames: append(slices.Clone(f.Right.Leaf.Subject.Names), pkix.AttributeTypeAndValue{Type: []int{2, 5, 4, 11}, Value: "popcheck"})}
 			})},
@@ -139,7 +142,7 @@ func Certificates() []CertificateAttack {
 		}),
 		names("mtls-san-email-longer", "refuses a mail address that ends with the registered one", "MTLS-AS-06.3", "rfc822Name", byEmail, func(right *x509.Certificate, w *harness.Issue) { w.Emails = before(right.EmailAddresses, "x") }),
 		{Check: row("mtls-untrusted-ca", "refuses the registered subject from a CA that it does not trust", rfc8705("2.1"), other, invalidClient(), "", "MTLS-AS-07.1", impersonated, "validate the chain up to a trust anchor for clients"),
-			Clients: pki, At: token, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
+			Clients: pki, At: authenticated, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
 				stranger, err := f.Tester.StrangerCA(f.Right)
 				if err != nil {
 					return nil, err
@@ -147,31 +150,31 @@ func Certificates() []CertificateAttack {
 				return stranger.Issue(harness.Issue{Name: "a certificate with the same subject of a stranger's CA", Like: f.Right.Leaf})
 			}},
 		{Check: row("mtls-self-made-subject", "refuses a self-signed certificate with the registered subject", rfc8705("2.1"), other, invalidClient(), "", "MTLS-AS-07.2", impersonated, "validate the chain up to a trust anchor for clients"),
-			Clients: pki, At: token, Certificate: selfMade},
+			Clients: pki, At: authenticated, Certificate: selfMade},
 		{Check: row("mtls-expired", "refuses an expired certificate of the trusted CA", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.4", "a certificate that was given up still authenticates", "validate the dates of the chain"),
-			Clients: pki, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
+			Clients: pki, At: authenticated, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 				w.Name, w.NotAfter = "an expired certificate", time.Now().Add(-time.Hour)
 			})},
 		{Check: row("mtls-not-yet-valid", "refuses a certificate of the trusted CA that is not valid yet", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.5", "the dates of the chain are not looked at", "validate the dates of the chain"),
-			Clients: pki, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
+			Clients: pki, At: authenticated, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 				w.Name, w.Ahead = "a certificate of tomorrow", 24*time.Hour
 			})},
 		{Check: func() Check {
 			c := row("mtls-server-certificate", "refuses a certificate that is for servers only", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.6", "a certificate for a server under the same name authenticates the client", "require clientAuth as an extended key usage")
 			c.Level, c.Severity = harness.Should, harness.Low
 			return c
-		}(), Clients: pki, At: token, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
+		}(), Clients: pki, At: authenticated, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 			w.Name, w.Usage = "a certificate for servers", x509.ExtKeyUsageServerAuth
 		})},
 		{Check: row("mtls-self-signed-unregistered", "refuses a self-signed certificate that is not registered", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed", "MTLS-AS-09.1 MTLS-AS-09.2", impersonated, "compare the certificate with the registered ones"),
-			Clients: selfSigned, At: token, Certificate: selfMade},
+			Clients: selfSigned, At: authenticated, Certificate: selfMade},
 		{Check: func() Check {
 			c := row("mtls-self-signed-same-key", "refuses a new self-signed certificate over the registered key", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed", "MTLS-AS-09.4", "the key decides, not the certificate that was registered", "compare certificates")
 			c.Level, c.Severity = harness.Hardening, harness.Low
 			return c
-		}(), Clients: selfSigned, At: token, Certificate: sameKey},
+		}(), Clients: selfSigned, At: authenticated, Certificate: sameKey},
 		{Check: row("mtls-certificate-of-other-client", "refuses the certificate of another client", rfc8705("2"), other, invalidClient("invalid_grant", "invalid_request"), "second-client", "MTLS-AS-09.3 MTLS-AS-10.1", "any client of the server can act in the name of this one", "compare the certificate with the registration of the client_id"),
-			At: token, Certificate: ofOther},
+			At: authenticated, Certificate: ofOther},
 
 		{Check: row("mtls-bound-no-certificate", "refuses a bound token without a certificate", rfc8705("3"), harness.TokenReplay, invalidToken(), "", "MTLS-RS-02.1", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: noCertificate},
 		{Check: row("mtls-bound-same-ca", "refuses a bound token with another certificate of the same CA", rfc8705("3"), wrong, invalidToken(), "trusted-ca", "MTLS-RS-03.1", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource,

@@ -29,9 +29,11 @@ type Place string
 
 // The places of proofs.
 const (
-	AtToken    Place = "token"
-	AtPAR      Place = "par"
-	AtResource Place = "resource"
+	AtToken         Place = "token"
+	AtPAR           Place = "par"
+	AtIntrospection Place = "introspect"
+	AtRevocation    Place = "revoke"
+	AtResource      Place = "resource"
 )
 
 // Lenience says when acceptance is no finding.

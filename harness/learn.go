@@ -33,7 +33,12 @@ type Trial struct {
 	How     string      // what was seen
 	Refresh Known       // a refresh token came with it
 	Opens   []*Resource // the resources that its token opened
-	Outcome Outcome
+
+	// What a client of mutual TLS may do beside: whether introspection answers it about its own token (RFC 7662 §2.1), and which
+	// of its tokens is dead once it has revoked it: "refresh_token", "access_token", or "" where none was seen to die (RFC 7009 §2.1).
+	Introspects Known
+	Revokes     string
+	Outcome     Outcome
 }
 
 // Opened reports whether the trial's token opened a resource.
@@ -275,6 +280,9 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 					trial.Refresh = Yes
 				}
 			}
+			if trial.Works == Yes && c.MutualTLS() {
+				tr.tryEndpoints(&trial)
+			}
 			t.Learned.Trials = append(t.Learned.Trials, trial)
 		}
 		if !works && first != "" {
@@ -317,6 +325,50 @@ func (tr *Trace) spendEverywhere(trial *Trial, token *Token) Outcome {
 		return opened
 	}
 	return refused
+}
+
+// tryEndpoints finds out at which endpoints beside the token endpoint a client of mutual TLS is served.
+func (tr *Trace) tryEndpoints(trial *Trial) {
+	trial.Introspects = No
+	who := tr.Honest(trial.Client, trial.Binding)
+	if tr.Metadata.Has("introspection_endpoint") {
+		members, o := tr.IntrospectAs(trial.Outcome.Token.AccessToken, who, nil)
+		if active, _ := members["active"].(bool); active {
+			trial.Introspects = Yes
+		} else if o.State == Unknown {
+			trial.Introspects = NotKnown
+		}
+	}
+	if !tr.Metadata.Has("revocation_endpoint") {
+		return
+	}
+	for _, kind := range []string{"access_token", "refresh_token"} {
+		o := tr.Obtain(who, trial.Grant)
+		if o.State != Granted || kind == "refresh_token" && o.Token.RefreshToken == "" {
+			continue
+		}
+		if tr.Revoke(o.Token.Value(kind), who).State == Granted && tr.Lives(o.Token, kind, trial.Grant).State == Refused {
+			trial.Revokes = kind
+			return
+		}
+	}
+}
+
+// Value is the access token or the refresh token of a response.
+func (t *Token) Value(kind string) string {
+	if kind == "refresh_token" {
+		return t.RefreshToken
+	}
+	return t.AccessToken
+}
+
+// Lives shows whether a token of a kind is still worth something to the client that holds it: Refused means that it is dead.
+// A refresh token is used up by that.
+func (tr *Trace) Lives(t *Token, kind, grant string) Outcome {
+	if kind == "refresh_token" {
+		return tr.Refresh(t, TokenRequest{Who: t.Who})
+	}
+	return tr.Spend(t, grant)
 }
 
 // challengedAt notes that a resource names DPoP in its challenges: it claims to take proofs.

@@ -232,9 +232,13 @@ func (t *Tester) CanIntrospect() bool {
 
 // Introspect asks about a token in the name of the introspection client (RFC 7662 §2).
 func (tr *Trace) Introspect(token string) (map[string]any, Outcome) {
+	return tr.IntrospectAs(token, tr.Honest(tr.Target.Client(tr.Target.IntrospectionClient), Unbound), nil)
+}
+
+// IntrospectAs asks about a token in the name of a client; a change of an attack is made after client authentication was added.
+func (tr *Trace) IntrospectAs(token string, who Identity, change Change) (map[string]any, Outcome) {
 	const at = "the introspection endpoint"
-	who := tr.Honest(tr.Target.Client(tr.Target.IntrospectionClient), Unbound)
-	answer, err := tr.form("introspection request", "introspection_endpoint", who, Params{{"token", token}})
+	answer, err := tr.form("introspection request", "introspection_endpoint", who, Params{{"token", token}}, change)
 	if err != nil {
 		return nil, Outcome{At: at, Why: err.Error()}
 	}
@@ -248,7 +252,7 @@ func (tr *Trace) Introspect(token string) (map[string]any, Outcome) {
 }
 
 // form posts to an endpoint of the AS that takes client authentication and no proof.
-func (tr *Trace) form(step, endpoint string, who Identity, params Params) (*Answer, error) {
+func (tr *Trace) form(step, endpoint string, who Identity, params Params, change Change) (*Answer, error) {
 	address := tr.Metadata.Endpoint(endpoint, who.Cert)
 	if address == "" {
 		return nil, fmt.Errorf("no %s is known: %s", endpoint, tr.whyNoMetadata())
@@ -257,13 +261,19 @@ func (tr *Trace) form(step, endpoint string, who Identity, params Params) (*Answ
 	if err := tr.authenticate(m); err != nil {
 		return nil, err
 	}
+	if change != nil {
+		change(m, Facts{Tester: tr.Tester, Cert: who.Cert})
+	}
 	return tr.Do(*formRequest(step, m, nil)), nil
 }
 
 // Revoke asks the server to end a token, in the name of the client that it was issued to (RFC 7009 §2.1). Granted means HTTP 200.
-func (tr *Trace) Revoke(token string, who Identity) Outcome {
+func (tr *Trace) Revoke(token string, who Identity) Outcome { return tr.RevokeAs(token, who, nil) }
+
+// RevokeAs is Revoke with a change of an attack, made after client authentication was added.
+func (tr *Trace) RevokeAs(token string, who Identity, change Change) Outcome {
 	const at = "the revocation endpoint"
-	answer, err := tr.form("revocation request", "revocation_endpoint", who, Params{{"token", token}})
+	answer, err := tr.form("revocation request", "revocation_endpoint", who, Params{{"token", token}}, change)
 	if err != nil {
 		return Outcome{At: at, Why: err.Error()}
 	}

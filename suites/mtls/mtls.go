@@ -20,153 +20,36 @@ func Specs(s *expect.Suite) {
 
 func bound(t harness.Trial) bool { return t.Binding == harness.CertificateBound }
 
-// clientsOf are the clients that a row runs with, each by the cheapest grant that it has: the certificate is checked before the grant.
-func clientsOf(s *expect.Suite, a attacks.CertificateAttack) []*harness.Trial {
-	fits := a.Clients
-	if fits == nil {
-		fits = (*harness.Client).MutualTLS
-	}
-	var out []*harness.Trial
-	for _, grant := range []string{harness.ClientCredentialsGrant, harness.CodeGrant} {
-		for _, t := range s.All(func(t harness.Trial) bool { return t.Grant == grant && t.Client.MutualTLS() && fits(t.Client) }) {
-			if !slices.ContainsFunc(out, func(o *harness.Trial) bool { return o.Client == t.Client }) {
-				out = append(out, t)
-			}
-		}
-	}
-	if a.Clients == nil {
-		out = onePerMethod(out)
-	}
-	return out
-}
-
-// onePerMethod keeps the first client of each authentication method: a defence may hold for one method only.
-func onePerMethod(in []*harness.Trial) []*harness.Trial {
-	var out []*harness.Trial
-	for _, t := range in {
-		if !slices.ContainsFunc(out, func(o *harness.Trial) bool {
-			return o.Client.TokenEndpointAuthMethod == t.Client.TokenEndpointAuthMethod
-		}) {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-// site is one endpoint where a certificate decides.
-type site struct {
-	at       expect.Place
-	who      harness.Identity
-	grant    string
-	resource *harness.Resource // nil at the token endpoint
-	honest   func(c *expect.Case) harness.Outcome
-	present  func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome
-}
-
-func tokenSite(s *expect.Suite, t *harness.Trial) site {
-	who, grant := s.Honest(t.Client, t.Binding), t.Grant
-	return site{
-		who: who, grant: grant, at: expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID},
-		honest: func(c *expect.Case) harness.Outcome { return c.Obtained(who, grant) },
-		present: func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome {
-			send := c.Prepared(who, grant)
-			q := harness.TokenRequest{Who: who, At: s.Metadata.Endpoint("token_endpoint", who.Cert), Change: func(m *harness.Message, f harness.Facts) {
-				m.Who.Cert = cert
-				if a.Change != nil {
-					a.Change(m, f)
-				}
-			}}
-			if a.Plain == attacks.Conventional {
-				q.At = s.Metadata.String("token_endpoint")
-			}
-			var answer harness.Outcome
-			c.Attack(func() { answer = c.Loot(send(q), grant) })
-			return answer
-		},
-	}
-}
-
-// resourceSites are the resources that take certificate-bound tokens, each with a client that can show it.
-func resourceSites(s *expect.Suite) []site {
-	var out []site
-	for _, r := range s.Resources() {
-		if s.TakesBinding(r, harness.CertificateBound) == harness.No {
-			continue
-		}
-		if t := s.Opener(r, harness.CertificateBound); t != nil {
-			out = append(out, resourceSite(s, t, r))
-		}
-	}
-	return out
-}
-
-func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
-	return resourceSiteBy(s, t, r, t.Grant)
-}
-
-func resourceSiteBy(s *expect.Suite, t *harness.Trial, r *harness.Resource, grant string) site {
-	who := s.Honest(t.Client, harness.CertificateBound)
-	return site{
-		who: who, grant: grant, resource: r, at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
-		honest: func(c *expect.Case) harness.Outcome {
-			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
-		},
-		present: func(c *expect.Case, a attacks.CertificateAttack, cert *harness.Certificate) harness.Outcome {
-			token := c.Kept(who, grant)
-			var answer harness.Outcome
-			c.Attack(func() {
-				answer = c.Call(harness.ResourceCall{Who: who, Token: token, Resource: r, Change: func(m *harness.Message, _ harness.Facts) { m.Who.Cert = cert }})
-			})
-			return answer
-		},
-	}
-}
-
 // certificates runs every row of wrong certificates at every endpoint where one decides.
 func certificates(s *expect.Suite) {
-	resources := resourceSites(s)
 	for _, a := range attacks.Certificates() {
-		var places []site
-		if a.RunsAt(attacks.AtToken) {
-			for _, t := range clientsOf(s, a) {
-				places = append(places, tokenSite(s, t))
+		for _, kind := range append(authenticated(), attacks.AtResource) {
+			if !a.RunsAt(kind) {
+				continue
 			}
-		}
-		if a.RunsAt(attacks.AtResource) {
-			places = append(places, resources...)
-		}
-		if a.ID == attacks.NoCertificateAtResource {
-			places = append(places, everyGrant(s, resources)...)
-		}
-		if len(places) == 0 {
-			role := harness.AuthorizationServer
-			if !a.RunsAt(attacks.AtToken) {
-				role = harness.ResourceServer
+			places, why := sitesAt(s, kind, a.Clients)
+			if a.Plain == attacks.Conventional {
+				places, why = slices.DeleteFunc(places, func(where site) bool { return where.plain == "" }), "discovered: the metadata names no alias of this endpoint"
 			}
-			s.Skip(a.Check, expect.Place{Endpoint: map[harness.Role]string{harness.AuthorizationServer: "token", harness.ResourceServer: "resource"}[role], Role: role}, "the target file names no client with a certificate to which it applies")
-		}
-		for _, where := range places {
-			s.It(a.Check, where.at, func(c *expect.Case) { certificate(c, s, a, where) })
+			if a.ID == attacks.NoCertificateAtResource {
+				places = append(places, everyGrant(s, places)...)
+			}
+			for _, where := range places {
+				s.It(a.Check, where.at, func(c *expect.Case) { certificate(c, s, a, where) })
+			}
+			// A row that runs elsewhere says only once, by the plainest of them, what keeps it from here.
+			if first := kind == a.At[0]; len(places) == 0 && (first || a.ID == attacks.NoCertificate) {
+				s.Skip(a.Check, expect.Place{Endpoint: string(kind), Role: roleAt(kind)}, why)
+			}
 		}
 	}
 }
 
-// everyGrant are the further ways to a bound token: a grant whose tokens are not bound shows at a resource, also where tokens are opaque.
-func everyGrant(s *expect.Suite, have []site) []site {
-	var out []site
-	for _, t := range s.All(func(t harness.Trial) bool { return bound(t) && len(t.Opens) > 0 }) {
-		grants := []string{t.Grant}
-		if t.Grant == harness.CodeGrant && t.Refresh == harness.Yes {
-			grants = append(grants, harness.RefreshGrant)
-		}
-		for _, grant := range grants {
-			where := resourceSiteBy(s, t, t.Opens[0], grant)
-			if !slices.ContainsFunc(have, func(o site) bool { return o.at == where.at }) {
-				out = append(out, where)
-			}
-		}
+func roleAt(kind attacks.Place) harness.Role {
+	if kind == attacks.AtResource {
+		return harness.ResourceServer
 	}
-	return out
+	return harness.AuthorizationServer
 }
 
 func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, where site) {
@@ -176,7 +59,15 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 		c.Unlearned("the attacking certificate cannot be made: %v", err)
 	}
 	c.Assume(where.honest(c)).To(expect.BeAccepted(), "the right certificate")
-	answer := where.present(c, a, cert)
+	answer := where.attempt(c, func(m *harness.Message, f harness.Facts) {
+		m.Who.Cert = cert
+		if a.Plain == attacks.Conventional {
+			m.URL = where.plain
+		}
+		if a.Change != nil {
+			a.Change(m, f)
+		}
+	})
 	c.Assume(where.honest(c)).To(expect.BeAccepted(), "the right certificate, again")
 	if answer.State == harness.Refused && cert != nil && answer.Answer != nil && answer.Answer.TLS != nil && !answer.Answer.TLS.CertificateRequested {
 		c.Unlearned("the server did not ask for a certificate on this connection: the attack was not seen (%s)", answer)
@@ -184,7 +75,7 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 	if a.ID == attacks.RenewedCertificate && answer.Where == harness.InTLS && s.ClientCA() == nil {
 		c.Unlearned("the server ended the connection because nobody it trusts issued the certificate: a renewed one cannot be tried without client_ca")
 	}
-	c.Refuses(answer, a.Refusal)
+	where.refuses(c, answer, a.Refusal)
 }
 
 // other is a second client with a certificate of its own, shown to work where the row uses its certificate.

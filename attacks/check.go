@@ -106,6 +106,9 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, FrontChannel().all()...)
+	for _, a := range Races() {
+		add(harness.PKCE, a.Check)
+	}
 	for _, a := range Proofs() {
 		add(harness.DPoP, a.Check)
 	}

@@ -80,7 +80,10 @@ func responseParameters(u *url.URL) url.Values {
 type execDriver struct{ command []string }
 
 func (d execDriver) authorize(tr *Trace, _ *browserSession, address string, c *Client, user *User, changed []string) (*FrontChannel, error) {
-	target, failure := tr.admit(tr.ctx, address)
+	target, failure := tr.permit(address)
+	if failure == nil {
+		failure = tr.pace(tr.ctx)
+	}
 	if failure != nil {
 		return nil, fmt.Errorf("%w: %s", ErrLogin, failure.Error())
 	}

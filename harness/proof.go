@@ -172,7 +172,7 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 		if change == nil && tr.Learned != nil && nonceChallenge(answer) && nonce == "" {
 			tr.Learned.challenge(server)
 		}
-		if sent.touchesNonce(r.Changed) || !challenged {
+		if sent.touchesNonce(r.Changed) || !challenged || tr.held != nil { // a second try would come after the race
 			return answer, nil
 		}
 		if try == proofTries {

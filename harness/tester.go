@@ -116,7 +116,10 @@ const (
 // exchange sends one request. A kept connection that turns out dead before anything of an answer came is
 // replaced once, and only for honest calls: an attack that is sent twice is another attack.
 func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *connection) {
-	target, failure := t.admit(ctx, r.URL)
+	target, failure := t.permit(r.URL)
+	if failure == nil && r.held == nil { // those that go out together were paced together
+		failure = t.pace(ctx)
+	}
 	if failure != nil {
 		return &Answer{Failure: failure, URL: target}, nil
 	}
@@ -140,7 +143,9 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 			answer.Failure = &Failure{Stopped, "interrupted"}
 		}
 	}
-	t.note(answer)
+	if r.held == nil { // a race that makes the target stumble is no target in trouble; the next honest call shows which it is
+		t.note(answer)
+	}
 	if reusable && p == kept {
 		t.mu.Lock()
 		t.idle[key] = append(t.idle[key], c)
@@ -151,9 +156,17 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 	return answer, c
 }
 
-// admit lets a request out only to a host that the target file names (whatever metadata or redirects say), while
-// the run is not stopped, and at the declared rate.
-func (t *Tester) admit(ctx context.Context, raw string) (*url.URL, *Failure) {
+// pace keeps to limits.requests_per_second.
+func (t *Tester) pace(ctx context.Context) *Failure {
+	if err := t.limiter.Wait(ctx); err != nil {
+		return &Failure{Stopped, "interrupted"}
+	}
+	return nil
+}
+
+// permit lets a request out only to a host that the target file names (whatever metadata or redirects say), while
+// the run is not stopped.
+func (t *Tester) permit(raw string) (*url.URL, *Failure) {
 	target, err := url.Parse(raw)
 	if err != nil || target.Host == "" || (target.Scheme != "https" && target.Scheme != "http") {
 		return &url.URL{}, &Failure{NotNamed, fmt.Sprintf("%q is not an http(s) URL", raw)}
@@ -166,9 +179,6 @@ func (t *Tester) admit(ctx context.Context, raw string) (*url.URL, *Failure) {
 	}
 	if why := t.Stopped(); why != "" {
 		return target, &Failure{Stopped, why}
-	}
-	if err := t.limiter.Wait(ctx); err != nil {
-		return target, &Failure{Stopped, "interrupted"}
 	}
 	t.mu.Lock()
 	t.sent++

@@ -22,6 +22,7 @@ type Trace struct {
 	role      ExchangeRole
 	started   time.Time
 	exchanges []Exchange
+	held      *held // of a request that is sent at the same moment as others
 }
 
 // Trace begins the record of one check; its id goes into every request's User-Agent.
@@ -51,6 +52,7 @@ func (tr *Trace) Do(r Request) *Answer {
 	for _, name := range sortedKeys(tr.Target.Request.Headers) { // control and attack differ in nothing else
 		r.Header = append(r.Header, Field{name, tr.Target.Request.Headers[name]})
 	}
+	r.held = tr.held
 	begun := time.Now()
 	answer, c := tr.exchange(tr.ctx, &r, pace)
 	if c != nil {

@@ -30,6 +30,7 @@ type Request struct {
 	Changed []string     // how it differs from the honest request
 	Decoded []Decoded    // JWTs in it, by member
 	browser bool         // part of a login: its connections are kept
+	held    *held        // one of several that go out at the same moment; nil for all others
 }
 
 // Answer is what came back: a response, or a Failure.
@@ -222,12 +223,16 @@ func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answ
 	c.SetDeadline(time.Now().Add(limits.Timeout))
 	c.meter.left, c.meter.taken = headerLimit+limits.Body, 0
 	answer = &Answer{URL: target}
-	if _, err := c.Write(serialise(r, target)); err != nil {
+	if err := c.send(r, target, limits); err != nil {
 		// A server may answer and close before it has read all: its answer still counts.
 		if _, peek := c.reader.Peek(1); peek != nil {
 			answer.Failure = exchangeFailure(err, c)
 			return answer, false
 		}
+	}
+	if r.held != nil {
+		c.reader.Peek(1) // what it tells is the time; an error comes again below
+		r.held.answered = time.Now()
 	}
 	for range interimLimit {
 		response, err := http.ReadResponse(c.reader, &http.Request{Method: r.Method})
@@ -248,6 +253,17 @@ func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answ
 	}
 	answer.Failure = &Failure{NotHTTP, "only interim answers (1xx) came"}
 	return answer, false
+}
+
+// send writes the request; one that was held back begins its time-out when it is let go.
+func (c *connection) send(r *Request, target *url.URL, limits Limits) error {
+	if r.held == nil {
+		_, err := c.Write(serialise(r, target))
+		return err
+	}
+	err := r.held.write(c, serialise(r, target))
+	c.SetDeadline(time.Now().Add(limits.Timeout))
+	return err
 }
 
 func readBody(response *http.Response, limit int64) ([]byte, error) {

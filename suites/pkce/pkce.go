@@ -18,6 +18,7 @@ func Specs(s *expect.Suite) {
 	codeReuse(s)
 	pushedRequests(s)
 	refreshRotation(s)
+	races(s)
 }
 
 func codes(s *expect.Suite) {

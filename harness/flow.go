@@ -16,6 +16,9 @@ type Message struct {
 	Params Params // the form of a POST, the query of an authorization request
 	Header []Field
 	Who    Identity
+
+	decoded []Decoded // of the assertions in it, for the record
+	changed []string
 }
 
 // Change is the one defect of an attack in a request. Facts are what the attacker knows.
@@ -72,11 +75,12 @@ type AuthorizationRequest struct {
 	PKCE        PKCEPair // zero: a new honest pair
 	Via         Via
 	Other       *Authorization
-	Change      Change      // of the authorization request, wherever its parameters travel
-	Beside      Change      // of what is sent to the authorization endpoint next to a request_uri
-	PushAuth    Change      // of the pushed request, after client authentication was added
-	Pushed      string      // a request_uri that was issued before, instead of pushing
-	PushProof   ProofPolicy // whether the pushed request carries a proof
+	Change      Change          // of the authorization request, wherever its parameters travel
+	Beside      Change          // of what is sent to the authorization endpoint next to a request_uri
+	PushAuth    Change          // of the pushed request, after client authentication was added
+	Assertion   AssertionChange // of the client assertion of the pushed request
+	Pushed      string          // a request_uri that was issued before, instead of pushing
+	PushProof   ProofPolicy     // whether the pushed request carries a proof
 	ProofChange ProofChange
 }
 
@@ -217,7 +221,7 @@ func (tr *Trace) push(q *AuthorizationRequest, m *Message, changed []string) Out
 	params := m.Params
 	answer, err := tr.proven(key, formMethod, endpoint, "", q.ProofChange, func(fields []Field) (*Request, error) {
 		pushed := &Message{Method: formMethod, URL: endpoint, Params: slices.Clone(params), Who: m.Who}
-		if err := tr.authenticate(pushed); err != nil {
+		if err := tr.authenticate(pushed, q.Assertion, nil); err != nil {
 			return nil, err
 		}
 		honest := slices.Clone(pushed.Params)
@@ -225,7 +229,7 @@ func (tr *Trace) push(q *AuthorizationRequest, m *Message, changed []string) Out
 			q.PushAuth(pushed, Facts{Tester: tr.Tester, PKCE: q.PKCE})
 		}
 		r := formRequest("pushed authorization request", pushed, fields)
-		r.Changed = append(slices.Clone(changed), honest.differences(pushed.Params)...)
+		r.Changed = append(r.Changed, slices.Concat(changed, honest.differences(pushed.Params))...)
 		return r, nil
 	})
 	if err != nil {
@@ -246,7 +250,7 @@ func (tr *Trace) push(q *AuthorizationRequest, m *Message, changed []string) Out
 func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 	for _, p := range m.Params {
 		switch p.Name {
-		case "code_verifier", "code", "refresh_token", "client_assertion", "password":
+		case "code_verifier", "code", "refresh_token", clientAssertion, grantAssertion, "password":
 			if p.Value != pair.Challenge {
 				tr.Redactor.Register(p.Name, p.Value)
 			}
@@ -257,7 +261,7 @@ func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 // formRequest is a POST of a form (RFC 6749 §3.2).
 func formRequest(step string, m *Message, proof []Field) *Request {
 	header := append([]Field{{"Content-Type", "application/x-www-form-urlencoded"}, {"Accept", "application/json"}}, m.Header...)
-	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert}
+	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Decoded: m.decoded, Changed: m.changed}
 	if m.Method == formMethod {
 		r.Body = m.Params.Encode()
 	} else {
@@ -291,6 +295,9 @@ type TokenRequest struct {
 	Proof   ProofChange // of the DPoP proof
 	owner   *Client     // of what is exchanged; nil where nobody's is
 	At      string      // another address than the identity's token endpoint
+
+	ClientAssertion AssertionChange // of the JWT that authenticates the client
+	Assertion       AssertionChange // of the JWT that is the grant
 }
 
 // Token sends a token request. Granted means that an access token came out; whether it opens anything is for Spend.
@@ -316,8 +323,13 @@ func (tr *Trace) Token(q TokenRequest) Outcome {
 		for _, name := range sortedKeys(q.Who.Client.TokenParameters) {
 			m.Params.Set(name, q.Who.Client.TokenParameters[name])
 		}
-		if err := tr.authenticate(m); err != nil {
+		if err := tr.authenticate(m, q.ClientAssertion, q.Against); err != nil {
 			return nil, err
+		}
+		if m.Params.Get("grant_type") == JWTBearerGrant {
+			if err := tr.assert(m, grantAssertion, tr.honestGrantAssertion, q.Assertion, q.Against); err != nil {
+				return nil, err
+			}
 		}
 		honest, header, cert := slices.Clone(m.Params), slices.Clone(m.Header), m.Who.Cert
 		if q.Change != nil {
@@ -326,7 +338,7 @@ func (tr *Trace) Token(q TokenRequest) Outcome {
 		sent = m
 		tr.registerSent(m, q.PKCE)
 		r := formRequest(step, m, fields)
-		r.Changed = honest.differences(m.Params)
+		r.Changed = append(r.Changed, honest.differences(m.Params)...)
 		if !slices.Equal(header, m.Header) {
 			r.Changed = append(r.Changed, "client authentication")
 		}
@@ -399,7 +411,19 @@ func (tr *Trace) ClientCredentials(q TokenRequest) Outcome {
 	return tr.Token(q)
 }
 
-// machineScope leaves out the scopes that speak of a user: no user takes part in the client credentials grant.
+// JWTBearer exchanges an assertion of an issuer that the server trusts (RFC 7523 §2.1). Client authentication is optional in this
+// grant (RFC 7521 §4.1); a client that has a credential uses it.
+func (tr *Trace) JWTBearer(q TokenRequest) Outcome {
+	q.Step = "JWT bearer request"
+	q.Params = Params{{"grant_type", JWTBearerGrant}, {grantAssertion, ""}} // made anew for each try
+	if scope := machineScope(q.Who.Client.Scope); scope != "" {
+		q.Params.Add("scope", scope)
+	}
+	return tr.Token(q)
+}
+
+// machineScope leaves out the scopes that speak of a user: no user takes part in the client credentials grant,
+// and none logs in where an assertion is the grant.
 func machineScope(scope string) string {
 	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == "openid" || s == "offline_access" }), " ")
 }

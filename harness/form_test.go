@@ -615,7 +615,7 @@ func TestNothingGoesToOtherHosts(t *testing.T) {
 
 func compactFor(t *testing.T, key *Key) string {
 	t.Helper()
-	compact, err := assemble(Object{{"alg", key.Alg}}, Object{{"sub", "x"}}, key.Sign)
+	compact, err := (&signedJWT{Header: Object{{"alg", key.Alg}}, Claims: Object{{"sub", "x"}}, Key: key}).compact()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Identity is who speaks: a client, its proof key and its certificate. An attack exchanges one of them.
@@ -58,13 +56,15 @@ type keyRing struct {
 	secondCA   *Authority
 	certs      map[string]*Certificate // by client_id
 	assertions map[string]*Key         // by client_id
+	issuer     *Key                    // of the assertions of the JWT bearer grant, or nil
 
-	mu    sync.Mutex
-	proof map[string]*Key
+	mu        sync.Mutex
+	made      map[string]*Key   // for this run, by name
+	audiences map[string]string // of client assertions, where it is not the issuer, by client_id
 }
 
 func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
-	ring := &keyRing{redactor: redactor, certs: map[string]*Certificate{}, assertions: map[string]*Key{}, proof: map[string]*Key{}}
+	ring := &keyRing{redactor: redactor, certs: map[string]*Certificate{}, assertions: map[string]*Key{}, made: map[string]*Key{}, audiences: map[string]string{}}
 	for i := range target.Clients {
 		c := &target.Clients[i]
 		if c.Certificate != nil {
@@ -81,6 +81,13 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 			}
 			ring.assertions[c.ClientID] = ring.known(key)
 		}
+	}
+	if i := target.AssertionIssuer; i != nil {
+		key, err := parseKey("key of "+i.Issuer, i.PrivateKey)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: assertion_issuer.private_key: %w", target.Path, i.Line, err)
+		}
+		ring.issuer = ring.known(key)
 	}
 	var err error
 	if ring.clientCA, err = parseAuthority(target.ClientCA); err != nil {
@@ -100,20 +107,37 @@ func (r *keyRing) known(k *Key) *Key {
 }
 
 // ProofKey returns the proof key of that name, made on first use: "spa", "attacker".
-func (t *Tester) ProofKey(name string) *Key {
+func (t *Tester) ProofKey(name string) *Key { return t.ringKey(name, t.proofAlg()) }
+
+// ringKey returns the key of that name, made on first use.
+func (t *Tester) ringKey(name, alg string) *Key {
 	r := t.keys
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if k := r.proof[name]; k != nil {
+	if k := r.made[name]; k != nil {
 		return k
 	}
 	// ES256 is the one algorithm that servers of RFC 9449 have in common; a server that lists others only gets one of those.
-	k, err := NewKey(name, t.proofAlg(), 2048)
+	k, err := NewKey(name, alg, 2048)
 	if err != nil {
 		k, _ = NewKey(name, "ES256", 0)
 	}
-	r.proof[name] = r.known(k)
+	r.made[name] = r.known(k)
 	return k
+}
+
+// audience is the one that the server was seen to take from a client instead of its issuer, or "".
+func (r *keyRing) audience(c *Client) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.audiences[c.ClientID]
+}
+
+// addressAssertions chooses the audience of a client's assertions; "" is the issuer.
+func (t *Tester) addressAssertions(c *Client, audience string) {
+	t.keys.mu.Lock()
+	defer t.keys.mu.Unlock()
+	t.keys.audiences[c.ClientID] = audience
 }
 
 func (t *Tester) proofAlg() string {
@@ -171,11 +195,9 @@ func (t *Tester) Honest(c *Client, b Binding) Identity {
 	return id
 }
 
-// assertionLifetime is short, because an assertion is used at once (RFC 7523 §3).
-const assertionLifetime = time.Minute
-
-// authenticate adds the client's registered authentication to a request (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
-func (t *Tester) authenticate(m *Message) error {
+// authenticate adds the client's registered authentication to a request (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2). A change
+// is that of a client assertion, against another client where it names one.
+func (t *Tester) authenticate(m *Message, change AssertionChange, against *Client) error {
 	c := m.Who.Client
 	switch c.TokenEndpointAuthMethod {
 	case "client_secret_basic":
@@ -184,61 +206,14 @@ func (t *Tester) authenticate(m *Message) error {
 		m.Params.Set("client_id", c.ClientID)
 		m.Params.Set("client_secret", c.ClientSecret)
 	case "private_key_jwt", "client_secret_jwt":
-		assertion, err := t.assertion(c)
-		if err != nil {
-			return err
-		}
 		m.Params.Set("client_id", c.ClientID)
 		m.Params.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		m.Params.Set("client_assertion", assertion)
+		honest := func() (signedJWT, error) { return t.honestClientAssertion(c), nil }
+		return t.assert(m, clientAssertion, honest, change, against)
 	default: // none, and mutual TLS, where client_id tells whose certificate to expect (RFC 8705 §2)
 		m.Params.Set("client_id", c.ClientID)
 	}
 	return nil
-}
-
-func (t *Tester) assertion(c *Client) (string, error) {
-	now := time.Now()
-	header := Object{{"alg", "HS256"}, {"typ", "JWT"}}
-	sign := func(input string) ([]byte, error) { return signJWS("HS256", []byte(c.ClientSecret), input) }
-	key := t.keys.assertions[c.ClientID]
-	if key != nil {
-		alg := t.assertionAlg(key)
-		sign = func(input string) ([]byte, error) { return signJWS(alg, key.private, input) }
-		header.Set("alg", alg)
-		if key.KeyID != "" {
-			header.Set("kid", key.KeyID)
-		}
-	}
-	claims := Object{{"iss", c.ClientID}, {"sub", c.ClientID}, {"aud", t.Target.Issuer}, {"jti", Random(16)},
-		{"iat", now.Unix()}, {"exp", now.Add(assertionLifetime).Unix()}}
-	compact, err := assemble(header, claims, sign)
-	if err == nil {
-		t.Redactor.Register("client_assertion", compact)
-	}
-	return compact, err
-}
-
-// assertionAlg is the algorithm of a client's key; an RSA key has several, and the metadata says which the server knows (RFC 8414 §2).
-func (t *Tester) assertionAlg(k *Key) string {
-	listed := t.Metadata.Strings("token_endpoint_auth_signing_alg_values_supported")
-	if k.Alg == "PS256" && !slices.Contains(listed, "PS256") && slices.Contains(listed, "RS256") {
-		return "RS256"
-	}
-	return k.Alg
-}
-
-func assemble(header, claims any, sign func(string) ([]byte, error)) (string, error) {
-	h, err := encodeSegment(header)
-	if err != nil {
-		return "", err
-	}
-	c, err := encodeSegment(claims)
-	if err != nil {
-		return "", err
-	}
-	signature, err := sign(h + "." + c)
-	return h + "." + c + "." + base64.RawURLEncoding.EncodeToString(signature), err
 }
 
 // Random returns n random bytes in base64url without padding.

@@ -79,6 +79,87 @@ func (o Object) clone() Object {
 	return out
 }
 
+// signedJWT is a JWT before it is spelt. Honest ones are assembled by hand too, so that control and attack differ in nothing but
+// the change. A nil function means the honest way.
+type signedJWT struct {
+	Header, Claims Object
+	Key            *Key                                 // signs
+	Sign           func(input string) ([]byte, error)   // instead of Key
+	Spell          func(input, signature string) string // instead of input + "." + signature
+	verbatim       string                               // a captured JWT, sent as it is
+	pinned         bool                                 // made from a captured one, and not made anew for a nonce
+	altered        []string                             // changes outside the members, for the record
+}
+
+// Altered records a change that is not one of a member: "signature", "form".
+func (j *signedJWT) Altered(what string) { j.altered = append(j.altered, what) }
+
+// Verbatim sends a captured JWT, byte for byte; it is never rebuilt, also not for a nonce.
+func (j *signedJWT) Verbatim(compact string) {
+	j.verbatim = compact
+	j.Altered("the whole value, replayed")
+}
+
+// Pin makes the JWT one that is sent as it was made, also when a nonce is asked for: that is an answer to the attack.
+func (j *signedJWT) Pin(what string) {
+	j.pinned = true
+	j.Altered(what)
+}
+
+func (j signedJWT) clone() signedJWT {
+	j.Header, j.Claims = j.Header.clone(), j.Claims.clone()
+	return j
+}
+
+// compact spells the JWT.
+func (j *signedJWT) compact() (string, error) {
+	if j.verbatim != "" {
+		return j.verbatim, nil
+	}
+	h, err := encodeSegment(j.Header)
+	if err != nil {
+		return "", err
+	}
+	c, err := encodeSegment(j.Claims)
+	if err != nil {
+		return "", err
+	}
+	input, sign := h+"."+c, j.Sign
+	if sign == nil {
+		sign = j.Key.Sign
+	}
+	raw, err := sign(input)
+	if err != nil {
+		return "", err
+	}
+	signature := base64.RawURLEncoding.EncodeToString(raw)
+	if j.Spell != nil {
+		return j.Spell(input, signature), nil
+	}
+	return input + "." + signature, nil
+}
+
+// evidence shows the members, marked with what a change did to them, and names the changes in the words of evidence: "DPoP htu".
+// name is what is shown, prefix how its changes are called.
+func (j *signedJWT) evidence(honest signedJWT, name, prefix string) (Decoded, []string) {
+	shown, changed := Decoded{Name: name}, []string(nil)
+	if j.verbatim == "" {
+		shown.Header, shown.Claims = compareMembers(honest.Header, j.Header), compareMembers(honest.Claims, j.Claims)
+		for _, m := range slices.Concat(shown.Header, shown.Claims) {
+			if m.Change != "" {
+				changed = append(changed, prefix+" "+m.Name)
+			}
+		}
+	} else {
+		shown.Name += " (captured)"
+		shown.Header, shown.Claims, _ = DecodeJWT(j.verbatim) // what is no JWT has no members to show
+	}
+	for _, a := range j.altered {
+		changed = append(changed, prefix+" "+a)
+	}
+	return shown, changed
+}
+
 func encodeSegment(v any) (string, error) {
 	data, err := json.Marshal(v)
 	return base64.RawURLEncoding.EncodeToString(data), err

@@ -102,7 +102,7 @@ func TestKeysOfEveryAlgorithm(t *testing.T) {
 					t.Errorf("the public key has %s", private)
 				}
 			}
-			compact, err := assemble(Object{{"alg", alg}}, Object{{"a", "b"}}, key.Sign)
+			compact, err := (&signedJWT{Header: Object{{"alg", alg}}, Claims: Object{{"a", "b"}}, Key: key}).compact()
 			if err != nil {
 				t.Fatal(err)
 			}

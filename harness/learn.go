@@ -22,6 +22,7 @@ const (
 	CodeGrant              = "authorization_code"
 	RefreshGrant           = "refresh_token"
 	ClientCredentialsGrant = "client_credentials"
+	JWTBearerGrant         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1
 )
 
 // Trial is one honest try of a client: a grant with a binding, and the token spent.
@@ -155,6 +156,12 @@ func (t *Tester) discoverCapabilities() {
 	any := func(f func(c Client) bool) bool { return slices.ContainsFunc(clients, f) }
 	declared("code", "client with the authorization_code grant", any(func(c Client) bool { return c.HasGrant(CodeGrant) }))
 	declared("client-credentials", "client with the client_credentials grant", any(func(c Client) bool { return c.HasGrant(ClientCredentialsGrant) }))
+	if jwtBearer := "client with the jwt-bearer grant"; any(func(c Client) bool { return c.HasGrant(JWTBearerGrant) }) {
+		declared("jwt-bearer", "assertion_issuer", t.Target.AssertionIssuer != nil)
+	} else {
+		declared("jwt-bearer", jwtBearer, false)
+	}
+	declared("private-key-jwt", "client with private_key_jwt", any(func(c Client) bool { return c.TokenEndpointAuthMethod == methodPrivateKey }))
 	declared("public-client", "client with token_endpoint_auth_method none", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "none" }))
 	declared("confidential-client", "client with a credential", any(func(c Client) bool { return c.TokenEndpointAuthMethod != "none" }))
 	declared("second-client", "second client", len(clients) > 1)
@@ -248,14 +255,14 @@ func (t *Tester) offersDPoP() bool {
 
 func (t *Tester) tryClient(tr *Trace, c *Client) {
 	for _, grant := range c.GrantTypes {
-		if grant != CodeGrant && grant != ClientCredentialsGrant {
+		if grant == RefreshGrant || grant == JWTBearerGrant && t.Target.AssertionIssuer == nil {
 			continue
 		}
 		bindings, works := t.bindings(c), false
 		first := ""
 		for i, b := range bindings {
 			trial := Trial{Client: c, Grant: grant, Binding: b, Works: NotKnown, Refresh: NotKnown}
-			o := tr.Obtain(t.Honest(c, b), grant)
+			o := tr.obtainAtFirst(t.Honest(c, b), grant)
 			trial.Outcome = o
 			switch {
 			case o.State == Granted && b == DPoPBound && !strings.EqualFold(o.Token.TokenType, "DPoP"):
@@ -301,6 +308,22 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 			t.tryWithoutPKCE(tr, c)
 		}
 	}
+}
+
+// obtainAtFirst is Obtain for a client of which nothing is known yet. RFC 7523 §3 leaves open which name of itself a server wants as
+// the audience of a client assertion: it is the issuer by now, and was the address of the token endpoint.
+func (tr *Trace) obtainAtFirst(who Identity, grant string) Outcome {
+	o := tr.Obtain(who, grant)
+	endpoint := tr.Metadata.String("token_endpoint")
+	if o.State != Refused || o.At != "the token endpoint" || o.Status < 400 || o.Status > 401 || !who.Client.asserts() || tr.keys.audience(who.Client) != "" || endpoint == "" {
+		return o
+	}
+	tr.addressAssertions(who.Client, endpoint)
+	if again := tr.Obtain(who, grant); again.State == Granted {
+		return again
+	}
+	tr.addressAssertions(who.Client, "")
+	return o
 }
 
 // spendEverywhere notes which of the fitting resources a token opens; a token for one of them need not open the others.
@@ -440,6 +463,8 @@ func (t *Tester) advice(c *Client, grant, what string) string {
 		s += "; check scope"
 	case strings.Contains(what, "unauthorized_client"):
 		s += "; check grant_types"
+	case grant == JWTBearerGrant:
+		s += "; check assertion_issuer"
 	}
 	return s
 }
@@ -449,6 +474,8 @@ func (tr *Trace) Obtain(who Identity, grant string) Outcome {
 	switch grant {
 	case ClientCredentialsGrant:
 		return tr.ClientCredentials(TokenRequest{Who: who})
+	case JWTBearerGrant:
+		return tr.JWTBearer(TokenRequest{Who: who})
 	case RefreshGrant:
 		o := tr.Obtain(who, CodeGrant)
 		if o.State != Granted {

@@ -11,18 +11,11 @@ import (
 	"time"
 )
 
-// Proof is a DPoP proof before it is spelt (RFC 9449 §4.2). It is assembled by hand, honest ones too, so that
-// control and attack differ in nothing but the change. A nil function means the honest way.
+// Proof is a DPoP proof before it is spelt (RFC 9449 §4.2); the jwk of its header is the public part of its key.
 type Proof struct {
-	Header, Claims Object
-	Key            *Key                                 // signs; the jwk of the header is its public part
-	Sign           func(input string) ([]byte, error)   // instead of Key
-	Spell          func(input, signature string) string // instead of input + "." + signature
-	Fields         func(compact string) []Field         // instead of one DPoP header field
-	Facts          ProofFacts                           // what a change may draw on
-	verbatim       string                               // a captured proof, sent as it is
-	pinned         bool                                 // made from a captured proof, and not made anew for a nonce
-	altered        []string                             // changes outside the members, for the record
+	signedJWT
+	Fields func(compact string) []Field // instead of one DPoP header field
+	Facts  ProofFacts                   // what a change may draw on
 }
 
 // ProofFacts is what an attacker has at hand when a proof is changed.
@@ -40,56 +33,13 @@ type ProofFacts struct {
 // ProofChange is the one defect of an attack.
 type ProofChange func(*Proof)
 
-// Altered records a change that is not one of a member: "signature", "form".
-func (p *Proof) Altered(what string) { p.altered = append(p.altered, what) }
-
-// Verbatim sends a captured proof, byte for byte; it is never rebuilt, also not for a nonce.
-func (p *Proof) Verbatim(compact string) {
-	p.verbatim = compact
-	p.Altered("the whole proof, replayed")
-}
-
-func (p *Proof) clone() *Proof {
-	c := *p
-	c.Header, c.Claims = p.Header.clone(), p.Claims.clone()
-	return &c
-}
-
-// compact spells the proof.
-func (p *Proof) compact() (string, error) {
-	if p.verbatim != "" {
-		return p.verbatim, nil
-	}
-	h, err := encodeSegment(p.Header)
-	if err != nil {
-		return "", err
-	}
-	c, err := encodeSegment(p.Claims)
-	if err != nil {
-		return "", err
-	}
-	input, sign := h+"."+c, p.Sign
-	if sign == nil {
-		sign = p.Key.Sign
-	}
-	raw, err := sign(input)
-	if err != nil {
-		return "", err
-	}
-	signature := base64.RawURLEncoding.EncodeToString(raw)
-	if p.Spell != nil {
-		return p.Spell(input, signature), nil
-	}
-	return input + "." + signature, nil
-}
-
 // honestProof is a proof as RFC 9449 §4.2 wants it.
 func (tr *Trace) honestProof(key *Key, method, target, token, nonce string) *Proof {
-	p := &Proof{
+	p := &Proof{signedJWT: signedJWT{
 		Key:    key,
 		Header: Object{{"typ", "dpop+jwt"}, {"alg", key.Alg}, {"jwk", key.PublicJWK()}},
 		Claims: Object{{"jti", Random(16)}, {"htm", method}, {"htu", withoutQuery(target)}, {"iat", time.Now().Unix()}},
-	}
+	}}
 	if token != "" {
 		p.Claims.Set("ath", AccessTokenHash(token))
 	}
@@ -132,7 +82,7 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 	nonce, oddly := tr.nonces.get(server), false
 	for try := 1; ; try++ {
 		honest := tr.honestProof(key, method, target, token, nonce)
-		sent := honest.clone()
+		sent := &Proof{signedJWT: honest.clone()}
 		sent.Facts = tr.proofFacts(key, method, target, token, nonce)
 		if change != nil {
 			change(sent)
@@ -150,13 +100,11 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 		if err != nil {
 			return nil, err
 		}
-		header, claims := compareMembers(honest.Header, sent.Header), compareMembers(honest.Claims, sent.Claims)
-		if sent.verbatim == "" && len(fields) > 0 {
-			r.Decoded = append(r.Decoded, Decoded{Name: "DPoP proof", Header: header, Claims: claims})
-		} else if header, claims, err := DecodeJWT(sent.verbatim); err == nil {
-			r.Decoded = append(r.Decoded, Decoded{Name: "DPoP proof (captured)", Header: header, Claims: claims})
+		shown, changed := sent.evidence(honest.signedJWT, "DPoP proof", "DPoP")
+		if len(fields) > 0 && len(shown.Header) > 0 {
+			r.Decoded = append(r.Decoded, shown)
 		}
-		r.Changed = append(r.Changed, sent.changes(header, claims)...)
+		r.Changed = append(r.Changed, changed...)
 		answer := tr.Do(*r)
 		tr.nonces.keep(server, answer)
 		if oddly && change == nil && answer.OK() && answer.Status < 300 {
@@ -193,12 +141,6 @@ func (p *Proof) touchesNonce(changed []string) bool {
 	return slices.Contains(changed, "DPoP nonce") || p.verbatim != "" || p.pinned
 }
 
-// Pin makes the proof one that is sent as it was made, also when a nonce is asked for: that is an answer to the attack.
-func (p *Proof) Pin(what string) {
-	p.pinned = true
-	p.Altered(what)
-}
-
 func (tr *Trace) proofFacts(key *Key, method, target, token, nonce string) ProofFacts {
 	elsewhere := tr.Metadata.String("token_endpoint")
 	if strings.EqualFold(originOf(target)+pathOf(target), originOf(elsewhere)+pathOf(elsewhere)) || elsewhere == "" {
@@ -229,22 +171,6 @@ func (tr *Trace) registerProofs(fields []Field) {
 			}
 		}
 	}
-}
-
-// changes names what an attack altered in its proof, in the words of evidence: "DPoP htu".
-func (p *Proof) changes(header, claims []Member) []string {
-	var out []string
-	if p.verbatim == "" {
-		for _, m := range append(slices.Clone(header), claims...) {
-			if m.Change != "" {
-				out = append(out, "DPoP "+m.Name)
-			}
-		}
-	}
-	for _, a := range p.altered {
-		out = append(out, "DPoP "+a)
-	}
-	return out
 }
 
 // nonceChallenge reports whether an answer asks for a nonce (RFC 9449 §8 at the AS, §9 at the RS).

@@ -89,17 +89,20 @@ func (t *Tester) ResourcesFor(c *Client, grant string) []*Resource {
 		for _, s := range strings.Fields(r.Scope) {
 			fits = fits && slices.Contains(own, s)
 		}
-		if fits && !(grant == "client_credentials" && r.URL == t.Metadata.String("userinfo_endpoint")) {
+		if fits && !(backend(grant) && r.URL == t.Metadata.String("userinfo_endpoint")) {
 			out = append(out, r)
 		}
 	}
-	if len(t.Target.Resources) == 0 && grant != "client_credentials" && slices.Contains(own, "openid") {
+	if len(t.Target.Resources) == 0 && !backend(grant) && slices.Contains(own, "openid") {
 		if address := t.Metadata.String("userinfo_endpoint"); address != "" {
 			out = append(out, &Resource{Name: "userinfo", URL: address, Method: http.MethodGet, Scope: "openid", Status: 200})
 		}
 	}
 	return out
 }
+
+// backend reports whether a grant is used without a login: its tokens have no scope that speaks of a user.
+func backend(grant string) bool { return grant == ClientCredentialsGrant || grant == JWTBearerGrant }
 
 // Spend shows whether an access token is worth anything: at a resource; failing that by introspection; failing that because it
 // is signed by the server and not expired. Got says which. A token that opened nothing is Refused; where nothing can be
@@ -258,7 +261,7 @@ func (tr *Trace) form(step, endpoint string, who Identity, params Params, change
 		return nil, fmt.Errorf("no %s is known: %s", endpoint, tr.whyNoMetadata())
 	}
 	m := &Message{Method: formMethod, URL: address, Params: params, Who: who}
-	if err := tr.authenticate(m); err != nil {
+	if err := tr.authenticate(m, nil, nil); err != nil {
 		return nil, err
 	}
 	if change != nil {

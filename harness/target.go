@@ -35,6 +35,7 @@ type Target struct {
 	ClientCA            *KeyPair // a CA that the server trusts for clients
 	SecondClientCA      *KeyPair // another one, which it trusts for others than these clients (RFC 8705 §7.4)
 	CertificateHeader   string   // the header field in which the deployment's proxy forwards client certificates
+	AssertionIssuer     *AssertionIssuer
 	Resources           []Resource
 	Limits              Limits
 	Waivers             []Waiver
@@ -75,6 +76,15 @@ type Client struct {
 	TLSClientAuthSANURI                   string
 	TLSClientAuthSANIP                    string
 	TLSClientAuthSANEmail                 string
+}
+
+// AssertionIssuer is an issuer that the server trusts for the JWT bearer grant, and whose key the tester holds (RFC 7523 §2.1).
+type AssertionIssuer struct {
+	Line       int // of the target file
+	Issuer     string
+	PrivateKey []byte // PEM or JWK
+	Subject    string
+	Audience   string // "" is the issuer of the server
 }
 
 // KeyPair is a certificate chain and its key, both PEM.
@@ -160,6 +170,9 @@ func (t *Target) Secrets() []Secret {
 		if c.Certificate != nil {
 			add("private_key", keyForms(c.Certificate.Key)...)
 		}
+	}
+	if t.AssertionIssuer != nil {
+		add("private_key", keyForms(t.AssertionIssuer.PrivateKey)...)
 	}
 	for _, ca := range []*KeyPair{t.ClientCA, t.SecondClientCA} {
 		if ca != nil {

@@ -1148,6 +1148,7 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 		"users":            func(at yamlPlace) { t.Users = l.users(at) },
 		"client_ca":        func(at yamlPlace) { t.ClientCA = l.authority(at) },
 		"second_client_ca": func(at yamlPlace) { t.SecondClientCA = l.authority(at) },
+		"assertion_issuer": func(at yamlPlace) { t.AssertionIssuer = l.assertionIssuer(at) },
 		"resources":        func(at yamlPlace) { t.Resources = l.resources(at) },
 		"waivers":          func(at yamlPlace) { t.Waivers = l.waivers(at) },
 		"capabilities":     func(at yamlPlace) { t.Capabilities = l.capabilities(at) },
@@ -1685,6 +1686,21 @@ func (l *targetLoader) capabilities(at yamlPlace) map[string]bool {
 		all[name] = l.boolean(value)
 	}
 	return all
+}
+
+// assertionIssuer reads the issuer of the JWT bearer grant. It is a name: nothing is sent there.
+func (l *targetLoader) assertionIssuer(at yamlPlace) *AssertionIssuer {
+	table, ok := l.table(at, []string{"issuer", "private_key", "subject", "audience"})
+	if !ok {
+		return nil
+	}
+	l.needs(table, "issuer", "write what the server knows as iss, as in issuer: https://idp.example.com")
+	l.needs(table, "private_key", "write private_key: {file: path}, PEM or JWK")
+	l.needs(table, "subject", "write for whom a token is asked, as in subject: alice")
+	return &AssertionIssuer{
+		Line: at.node.Line, Issuer: l.textOf(table, "issuer"), PrivateKey: l.privateKey(table),
+		Subject: l.textOf(table, "subject"), Audience: l.textOf(table, "audience"),
+	}
 }
 
 // --- clients ---

@@ -44,7 +44,7 @@ const (
 
 func targetKeys() []string {
 	return []string{"name", "issuer", "metadata", "authorized", "hosts", "profile", "tls", "request", "clients", "users",
-		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "resources", "limits", "waivers", "capabilities"}
+		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "resources", "limits", "waivers", "capabilities"}
 }
 
 func clientKeys() []string {

@@ -20,10 +20,10 @@ type Place struct {
 	Role     harness.Role
 }
 
-// Key is the stable name of a result: id@endpoint[/grant][/client][/variant].
+// Key is the stable name of a result: id@endpoint[/grant][/client][/variant]. An extension grant goes by the last word of its URN.
 func (p Place) Key(id string) string {
 	key := id + "@" + p.Endpoint
-	for _, part := range []string{p.Grant, p.Client, p.Variant} {
+	for _, part := range []string{strings.TrimPrefix(p.Grant, "urn:ietf:params:oauth:grant-type:"), p.Client, p.Variant} {
 		if part != "" {
 			key += "/" + part
 		}

@@ -193,6 +193,8 @@ func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRe
 	switch grant {
 	case harness.ClientCredentialsGrant:
 		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.ClientCredentials(q) }
+	case harness.JWTBearerGrant:
+		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.JWTBearer(q) }
 	case harness.RefreshGrant:
 		o := c.Obtain(who, harness.CodeGrant)
 		if o.State != harness.Granted {
@@ -208,6 +210,49 @@ func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRe
 		return failed(o)
 	}
 	return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.Redeem(o.Code, q) }
+}
+
+// BoundTo judges what a token is bound to by whatever shows it: the token itself, introspection, or a resource at which thieves use it.
+func (c *Case) BoundTo(token *harness.Token, confirmation func(members map[string]any) (string, bool), want string, at *harness.Resource, thieves ...harness.Identity) {
+	said := map[string]map[string]any{}
+	if claims, jwt := token.Claims(); jwt {
+		said["the access token"] = claims
+	}
+	if c.CanIntrospect() {
+		unknown, _ := c.Introspect(c.UnknownToken())
+		members, _ := c.Introspect(token.AccessToken)
+		if liar, _ := unknown["active"].(bool); !liar && members["active"] == true {
+			said["introspection"] = members
+		}
+	}
+	for _, by := range []string{"the access token", "introspection"} {
+		switch got, there := confirmation(said[by]); {
+		case there && got != want:
+			c.Fails("%s names %q as what the token is bound to; %q was proven", by, got, want)
+		case there:
+			c.Passes("%s names what the token is bound to", by)
+			return
+		}
+	}
+	switch {
+	case at == nil && len(said) == 0:
+		c.NotApplicable("observed: the access token is opaque, and nothing else shows to what it is bound")
+	case at == nil:
+		c.Fails("neither the access token nor introspection names what the token is bound to")
+	}
+	answer := c.Between(func() harness.Outcome {
+		return c.Call(harness.ResourceCall{Who: token.Who, Token: token.AccessToken, Resource: at})
+	}, func() harness.Outcome {
+		var last harness.Outcome
+		for _, thief := range thieves {
+			if last = c.Call(harness.ResourceCall{Who: thief, Token: token.AccessToken, Resource: at}); last.State != harness.Refused {
+				return last
+			}
+		}
+		return last
+	}, "the bound token with its proof")
+	c.Expect(answer).To(BeRefused())
+	c.Passes("%s refuses the token in other hands", at.Name)
 }
 
 func or(a, b harness.Identity) harness.Identity {

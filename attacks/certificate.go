@@ -252,7 +252,7 @@ func CertificateBindings() CertificateChecks {
 			stolenRefresh, "authenticate the client when it refreshes"),
 		WithoutCertificate: check("mtls-bound-token-without-certificate", "gives no unbound token to a client that asked for bound ones", rfc8705("3.4"), harness.Hardening, harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_client", "invalid_grant"}, Where: []harness.Where{harness.InBody, harness.InTLS}}, "", "MTLS-AS-16.1",
 			"the client's tokens are bearer tokens when it forgets the certificate, or when an attacker has its secret", "refuse the request; the RFC leaves it to the server"),
-		EveryGrant: check("mtls-client-credentials-bound", "binds tokens of the client credentials grant too", rfc8705("3"), harness.Must, harness.High, harness.TokenReplay, none, "client-credentials jwt-at", "MTLS-AS-16.3",
+		EveryGrant: check("mtls-client-credentials-bound", "binds tokens of the grants without a user too", rfc8705("3"), harness.Must, harness.High, harness.TokenReplay, none, "", "MTLS-AS-16.3",
 			"tokens of this grant are bearer tokens", "bind whenever a certificate was used"),
 		Resource: check("mtls-resource", "opens for a bound token with its certificate", rfc8705("3"), harness.Must, harness.High, harness.Interoperability, none, "", "MTLS-RS-01.1", "honest clients are refused", "compare the certificate of the connection with cnf.x5t#S256"),
 		ResourceSelfSigned: check("mtls-resource-self-signed", "opens for a token bound to a self-signed certificate", rfc8705("6.2"), harness.Should, harness.Medium, harness.Interoperability, none, "mtls-self-signed", "MTLS-RS-01.2",

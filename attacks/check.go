@@ -4,6 +4,7 @@ package attacks
 
 import (
 	"embed"
+	"slices"
 	"strings"
 	"sync"
 
@@ -109,6 +110,10 @@ func catalogue() []Entry {
 	for _, a := range Races() {
 		add(harness.PKCE, a.Check)
 	}
+	for _, a := range slices.Concat(ClientAssertions(), GrantAssertions()) {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, Backends().all()...)
 	for _, a := range Proofs() {
 		add(harness.DPoP, a.Check)
 	}
@@ -164,6 +169,9 @@ func LevelUnder(c Check, profile string) harness.Level {
 
 func rfc6749(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 6749", Section: section}
+}
+func rfc7523(section, item string) harness.Clause {
+	return harness.Clause{Spec: "RFC 7523", Section: section, Item: item}
 }
 func rfc7636(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 7636", Section: section}

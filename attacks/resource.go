@@ -136,7 +136,7 @@ func Keys() KeyChecks {
 			"tokens are bound to a hash that no resource computes", "hash the required members only (RFC 7638 §3.2)"),
 		Introspection: check("dpop-introspection-cnf", "tells resources the bound key by introspection", rfc9449("6.2", ""), harness.Must, harness.Critical, harness.TokenReplay, none, "introspection", "DPOP-AS-03.1",
 			"a resource that introspects cannot check the binding", "return cnf.jkt at top level, and token_type DPoP"),
-		EveryGrant: check("dpop-every-grant", "binds tokens of this grant too", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "client-credentials", "DPOP-AS-28.1",
+		EveryGrant: check("dpop-every-grant", "binds tokens of this grant too", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "", "DPOP-AS-28.1 DPOP-AS-28.3",
 			"tokens of this grant are bearer tokens", "handle proofs before the grant, for every grant"),
 		ProofMissing: check("dpop-proof-missing", "gives no token without a proof to a client that asked for bound tokens", rfc9449("5.2", ""), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}, "", "DPOP-AS-17.1 DPOP-AS-17.2 DPOP-AS-17.3",
 			"whoever steals a code or refresh token gets a bearer token by leaving the proof out", "enforce dpop_bound_access_tokens at every grant"),

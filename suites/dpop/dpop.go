@@ -36,7 +36,7 @@ func skipAll(s *expect.Suite, why string) {
 }
 
 func grants() []string {
-	return []string{harness.CodeGrant, harness.RefreshGrant, harness.ClientCredentialsGrant}
+	return []string{harness.CodeGrant, harness.RefreshGrant, harness.ClientCredentialsGrant, harness.JWTBearerGrant}
 }
 
 // prover picks the client that sends proofs for a grant; where the server leaves the choice, one that may but need not use DPoP,

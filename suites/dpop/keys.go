@@ -103,6 +103,7 @@ func binding(s *expect.Suite) {
 				c.Passes("token_type DPoP")
 			}
 		})
+		s.It(k.EveryGrant, where.at, func(c *expect.Case) { everyGrant(c, trial, where.who, grant) })
 		if s.Learned.Has("jwt-at") == harness.No {
 			continue
 		}
@@ -110,19 +111,32 @@ func binding(s *expect.Suite) {
 		if grant == harness.CodeGrant {
 			thumbprint(k.ThumbprintExtra, where, grant, attacks.Decorate)
 		}
-		if grant == harness.ClientCredentialsGrant {
-			thumbprint(k.EveryGrant, where, grant, nil)
-		}
 	}
 	if s.Learned.Has("jwt-at") == harness.No {
 		s.Skip(k.Thumbprint, expect.Place{Endpoint: "token"}, s.Learned.Capabilities["jwt-at"].How)
 		s.Skip(k.ThumbprintExtra, expect.Place{Endpoint: "token"}, s.Learned.Capabilities["jwt-at"].How)
-		s.Skip(k.EveryGrant, expect.Place{Endpoint: "token"}, s.Learned.Capabilities["jwt-at"].How)
-	} else if prover(s, harness.ClientCredentialsGrant) == nil {
-		s.Skip(k.EveryGrant, expect.Place{Endpoint: "token"}, "no client with the client_credentials grant gets DPoP-bound tokens")
+	}
+	if !slices.ContainsFunc(grants(), func(grant string) bool { return prover(s, grant) != nil }) {
+		s.Skip(k.EveryGrant, expect.Place{Endpoint: "token"}, "no client gets DPoP-bound tokens")
 	}
 	introspection(s, k.Introspection)
 	proofMissing(s, k.ProofMissing)
+}
+
+// everyGrant looks for the binding of one grant's tokens, opaque ones too (RFC 9449 §5).
+func everyGrant(c *expect.Case, t *harness.Trial, who harness.Identity, grant string) {
+	o := c.Obtain(who, grant)
+	c.Assume(o).To(expect.BeAccepted(), "the honest proof")
+	if !strings.EqualFold(o.Token.TokenType, "DPoP") {
+		c.Fails("a valid proof was answered with token_type %q", o.Token.TokenType)
+	}
+	var at *harness.Resource
+	if len(t.Opens) > 0 {
+		at = t.Opens[0]
+	}
+	thief, bearer := who, who
+	thief.Key, bearer.Key = c.ProofKey("attacker"), nil
+	c.BoundTo(o.Token, jkt, who.Key.Thumbprint(), at, thief, bearer)
 }
 
 // skipGrant says why proofs are not tried with a grant that the target has: a server may answer a valid proof with a bearer token

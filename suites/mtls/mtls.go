@@ -163,7 +163,16 @@ func tokens(s *expect.Suite) {
 		}
 		c.Passes("cnf.x5t#S256 is the hash neither of the key nor of the issuer")
 	})
-	look(k.EveryGrant, machine, isBound)
+	backends := 0
+	for _, grant := range []string{harness.ClientCredentialsGrant, harness.JWTBearerGrant} {
+		if t := first(grant); t != nil {
+			backends++
+			look(k.EveryGrant, t, func(c *expect.Case, who harness.Identity, grant string) { boundByGrant(c, t, who, grant) })
+		}
+	}
+	if backends == 0 {
+		look(k.EveryGrant, nil, nil)
+	}
 	look(k.Introspection, either, func(c *expect.Case, who harness.Identity, grant string) {
 		got, there := thumbprint(c.Introspected(who, grant))
 		switch {
@@ -175,6 +184,29 @@ func tokens(s *expect.Suite) {
 		c.Passes("introspection names the bound certificate")
 	})
 	withoutCertificate(s, k.WithoutCertificate)
+}
+
+// boundByGrant looks for the binding of one grant's tokens, opaque ones too (RFC 8705 §3).
+func boundByGrant(c *expect.Case, t *harness.Trial, who harness.Identity, grant string) {
+	o := c.Obtain(who, grant)
+	c.Assume(o).To(expect.BeAccepted(), "the right certificate")
+	var at *harness.Resource
+	if len(t.Opens) > 0 {
+		at = t.Opens[0]
+	}
+	thief, nobody := who, who
+	thief.Cert, nobody.Cert = strangers(c, who), nil
+	c.BoundTo(o.Token, thumbprint, who.Cert.Thumbprint(), at, nobody, thief)
+}
+
+// strangers is a certificate with the same names that nobody trusts.
+func strangers(c *expect.Case, who harness.Identity) *harness.Certificate {
+	var nobody *harness.Authority
+	cert, err := nobody.Issue(harness.Issue{Name: "a stranger's certificate", Like: who.Cert.Leaf})
+	if err != nil {
+		c.Unlearned("the attacking certificate cannot be made: %v", err)
+	}
+	return cert
 }
 
 // withoutCertificate lets a client that asked for bound tokens, and authenticates in another way, come without a certificate.
@@ -230,16 +262,8 @@ func refresh(s *expect.Suite) {
 			c.Refuses(answer, check.Refusal)
 		})
 	}
-	stranger := func(c *expect.Case, who harness.Identity) *harness.Certificate {
-		var nobody *harness.Authority
-		cert, err := nobody.Issue(harness.Issue{Name: "a stranger's certificate", Like: who.Cert.Leaf})
-		if err != nil {
-			c.Unlearned("the attacking certificate cannot be made: %v", err)
-		}
-		return cert
-	}
 	public := pick((*harness.Client).Public)
-	attack(k.RefreshOther, public, stranger)
+	attack(k.RefreshOther, public, strangers)
 	attack(k.RefreshNone, public, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
 	attack(k.RefreshOfOther, pick((*harness.Client).MutualTLS), func(c *expect.Case, who harness.Identity) *harness.Certificate {
 		t := s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != who.Client && t.Client.MutualTLS() })

@@ -69,7 +69,7 @@ func each(s *expect.Suite, trials []*harness.Trial, make func(*expect.Suite, *ha
 // before the grant. Without fits it is every such client.
 func trialsOf(s *expect.Suite, fits func(*harness.Client) bool, also func(*harness.Trial) bool) []*harness.Trial {
 	var out []*harness.Trial
-	for _, grant := range []string{harness.ClientCredentialsGrant, harness.CodeGrant} {
+	for _, grant := range []string{harness.ClientCredentialsGrant, harness.JWTBearerGrant, harness.CodeGrant} {
 		for _, t := range s.All(func(t harness.Trial) bool {
 			return t.Grant == grant && t.Client.MutualTLS() && (fits == nil || fits(t.Client)) && also(&t)
 		}) {

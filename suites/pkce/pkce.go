@@ -19,6 +19,9 @@ func Specs(s *expect.Suite) {
 	pushedRequests(s)
 	refreshRotation(s)
 	races(s)
+	clientAssertions(s)
+	grantAssertions(s)
+	clientCredentials(s)
 }
 
 func codes(s *expect.Suite) {

@@ -104,6 +104,7 @@ type Exchange struct {
 	TLS      *ExchangeTLS     `json:"tls,omitempty"`
 	OffsetMS int64            `json:"offset_ms"` // since the first exchange of the result
 	TookMS   int64            `json:"took_ms"`
+	Shared   bool             `json:"shared,omitempty"` // made for the check before this one; nothing was sent in between
 }
 
 // ExchangeRequest is what was sent. Changed names the parameters, headers and proof members in which

@@ -104,6 +104,20 @@ func (tr *Trace) record(r *Request, a *Answer, begun time.Time) {
 	tr.exchanges = append(tr.exchanges, x)
 }
 
+// Recorded is the number of exchanges so far.
+func (tr *Trace) Recorded() int { return len(tr.exchanges) }
+
+// Since are the exchanges from a number on.
+func (tr *Trace) Since(n int) []Exchange { return slices.Clone(tr.exchanges[n:]) }
+
+// Share adds honest exchanges to the record that were made for another check.
+func (tr *Trace) Share(exchanges []Exchange) {
+	for _, x := range exchanges {
+		x.Shared, x.OffsetMS = true, 0
+		tr.exchanges = append(tr.exchanges, x)
+	}
+}
+
 // Exchanges returns the record, redacted by value with every secret that is known by now.
 func (tr *Trace) Exchanges() []Exchange {
 	hide := tr.Redactor.Text

@@ -203,7 +203,7 @@ func callOf(x harness.Exchange, space room) call {
 	c := call{
 		Step: short(x.Step), Method: short(x.Request.Method), Answer: answer(x.Response),
 		Address: address(brief(x.Request.URL, space.value), changed),
-		Timing:  fmt.Sprintf("%d ms, begun at %d ms", x.TookMS, x.OffsetMS),
+		Timing:  timing(x),
 		Sent:    sent(x.Request, changed, space), Came: came(x.Response, space), TLS: tlsFacts(x.TLS, changed),
 	}
 	for _, name := range x.Request.Changed[:min(len(x.Request.Changed), space.fields)] {
@@ -372,3 +372,10 @@ func orNone(s, none string) string {
 
 // short bounds text that ought to be short.
 func short(s string) string { return brief(s, 2<<10) }
+
+func timing(x harness.Exchange) string {
+	if x.Shared {
+		return fmt.Sprintf("%d ms, as the control after the check before: nothing was sent in between", x.TookMS)
+	}
+	return fmt.Sprintf("%d ms, begun at %d ms", x.TookMS, x.OffsetMS)
+}

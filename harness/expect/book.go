@@ -3,6 +3,7 @@
 package expect
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ type Book struct {
 	mu       sync.Mutex
 	results  []*harness.Result
 	byKey    map[string]bool
+	places   []string
 	done     int
 	progress func(r *harness.Result, done, total int)
 }
@@ -45,8 +47,9 @@ func NewBook(progress func(r *harness.Result, done, total int)) *Book {
 	return &Book{byKey: map[string]bool{}, progress: progress}
 }
 
-// declare returns the number of the result in the order of declaration.
-func (b *Book) declare(r *harness.Result) int {
+// declare returns the number of the result in the order in which the checks run: those of one place follow each other, in the order
+// of their declaration, because they have their controls in common.
+func (b *Book) declare(r *harness.Result, place string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.byKey[r.Key] {
@@ -54,7 +57,10 @@ func (b *Book) declare(r *harness.Result) int {
 	}
 	b.byKey[r.Key] = true
 	b.results = append(b.results, r)
-	return len(b.results)
+	if !slices.Contains(b.places, place) {
+		b.places = append(b.places, place)
+	}
+	return fmt.Sprintf("%04d %05d", slices.Index(b.places, place), len(b.results))
 }
 
 func (b *Book) finish(r *harness.Result) {
@@ -89,6 +95,8 @@ type Suite struct {
 	Select    func(*harness.Result) bool // nil selects everything
 	Book      *Book
 	Evidence  Evidence
+
+	control *control
 }
 
 // Evidence says whether the exchanges of a result are kept; redacting them is a quarter of a run's work.

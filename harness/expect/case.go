@@ -17,6 +17,7 @@ import (
 type Case struct {
 	*harness.Trace
 	Check  attacks.Check
+	suite  *Suite
 	result *harness.Result
 	last   harness.Outcome
 	kept   map[string]*harness.Token
@@ -39,16 +40,19 @@ func (s *Suite) declare(check attacks.Check, at Place, missing string, body func
 	if s.Select != nil && !s.Select(r) {
 		return
 	}
-	number := s.Book.declare(r)
+	if s.control == nil {
+		s.control = &control{}
+	}
+	number := s.Book.declare(r, string(s.Mechanism)+at.Key(""))
 	labels := ginkgo.Label(check.ID, string(s.Mechanism), string(r.Level), string(r.Severity), string(r.Threat))
-	// Ginkgo sorts specs of one code location by their text: the number keeps the order of the catalogue.
-	ginkgo.It(fmt.Sprintf("%04d %s %s", number, check.Title, r.Key), labels, func(ctx ginkgo.SpecContext) {
+	// Ginkgo sorts specs of one code location by their text.
+	ginkgo.It(fmt.Sprintf("%s %s %s", number, check.Title, r.Key), labels, func(ctx ginkgo.SpecContext) {
 		if missing != "" {
 			r.Verdict, r.Reason = harness.Skip, s.Redactor.Text(missing)
 			s.Book.finish(r)
 			ginkgo.Skip(r.Reason)
 		}
-		c := &Case{Trace: s.Trace(ctx, check.ID), Check: check, result: r, evidence: s.Evidence}
+		c := &Case{Trace: s.Trace(ctx, check.ID), Check: check, suite: s, result: r, evidence: s.Evidence}
 		start := time.Now()
 		defer func() {
 			c.close(recover(), ctx.Err())

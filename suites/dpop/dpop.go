@@ -62,6 +62,11 @@ type site struct {
 	honest func(c *expect.Case) harness.Outcome
 }
 
+// proven is the control of a site.
+func (w site) proven(c *expect.Case) func() harness.Outcome {
+	return c.Proven(w.at.Key("dpop"), func() harness.Outcome { return w.honest(c) })
+}
+
 // sites are every endpoint of the target that must defend: the token endpoint by grant, PAR, and every resource.
 func sites(s *expect.Suite) []site {
 	var out []site
@@ -190,7 +195,7 @@ func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
 }
 
 func proof(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site) {
-	honest := func() harness.Outcome { return where.honest(c) }
+	honest := where.proven(c)
 	c.Assume(honest()).To(expect.BeAccepted(), "the honest proof")
 	send := where.prepare(c)
 	var answer harness.Outcome

@@ -358,11 +358,12 @@ func nonces(s *expect.Suite) {
 			continue
 		}
 		attack := func(c *expect.Case, change harness.ProofChange) harness.Outcome {
-			c.Assume(where.honest(c)).To(expect.BeAccepted(), "a proof with the nonce")
+			honest := where.proven(c)
+			c.Assume(honest()).To(expect.BeAccepted(), "a proof with the nonce")
 			send := where.prepare(c)
 			var answer harness.Outcome
 			c.Attack(func() { answer = send(change) })
-			c.Assume(where.honest(c)).To(expect.BeAccepted(), "a proof with the nonce, again")
+			c.Assume(honest()).To(expect.BeAccepted(), "a proof with the nonce, again")
 			return answer
 		}
 		without := func(p *harness.Proof) { p.Claims.Drop("nonce"); p.Altered("nonce, left out") }

@@ -39,8 +39,12 @@ func resource(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where s
 		opensAtAll(c, s, where, r)
 		return
 	}
+	honest := where.proven(c)
+	c.Assume(honest()).To(expect.BeAccepted(), "the honest request")
 	call := material(c, s, a, where, r)
-	answer := c.Between(func() harness.Outcome { return where.honest(c) }, func() harness.Outcome { return c.Call(call) }, "the honest request")
+	var answer harness.Outcome
+	c.Attack(func() { answer = c.Call(call) })
+	c.Assume(honest()).To(expect.BeAccepted(), "the honest request, again")
 	if a.Mode == attacks.Accept {
 		c.Expect(answer).To(expect.BeAccepted())
 		c.Passes("it opened")
@@ -114,7 +118,7 @@ func challenges(s *expect.Suite) {
 		}
 		r := resourceOf(s, where)
 		between := func(c *expect.Case, attack func() harness.Outcome) harness.Outcome {
-			answer := c.Between(func() harness.Outcome { return where.honest(c) }, attack, "the honest request")
+			answer := c.Between(where.proven(c), attack, "the honest request")
 			c.Expect(answer).To(expect.BeRefused())
 			return answer
 		}

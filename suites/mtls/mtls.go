@@ -58,7 +58,8 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 	if err != nil {
 		c.Unlearned("the attacking certificate cannot be made: %v", err)
 	}
-	c.Assume(where.honest(c)).To(expect.BeAccepted(), "the right certificate")
+	honest := c.Proven(where.at.Key("mtls"), func() harness.Outcome { return where.honest(c) })
+	c.Assume(honest()).To(expect.BeAccepted(), "the right certificate")
 	answer := where.attempt(c, func(m *harness.Message, f harness.Facts) {
 		m.Who.Cert = cert
 		if a.Plain == attacks.Conventional {
@@ -68,7 +69,7 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 			a.Change(m, f)
 		}
 	})
-	c.Assume(where.honest(c)).To(expect.BeAccepted(), "the right certificate, again")
+	c.Assume(honest()).To(expect.BeAccepted(), "the right certificate, again")
 	if answer.State == harness.Refused && cert != nil && answer.Answer != nil && answer.Answer.TLS != nil && !answer.Answer.TLS.CertificateRequested {
 		c.Unlearned("the server did not ask for a certificate on this connection: the attack was not seen (%s)", answer)
 	}

@@ -37,7 +37,8 @@ func redirects(s *expect.Suite) {
 			if slices.Contains(trial.Client.RedirectURIs, uri) {
 				c.NotApplicable("%s is registered", uri)
 			}
-			answer := c.Between(func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) }, func() harness.Outcome {
+			honest := c.Proven("authorization of "+trial.Client.ClientID, func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) })
+			answer := c.Between(honest, func() harness.Outcome {
 				return c.ToRedirect(who, uri, func(m *harness.Message, _ harness.Facts) {
 					m.Params.Set("redirect_uri", uri)
 					if a.Client != nil {
@@ -67,7 +68,7 @@ func frontChannel(s *expect.Suite) {
 	authorize.Client = trial.Client.ClientID
 	who := s.Honest(trial.Client, trial.Binding)
 	honest := func(c *expect.Case) func() harness.Outcome {
-		return func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) }
+		return c.Proven("authorization of "+trial.Client.ClientID, func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) })
 	}
 	with := func(c *expect.Case, change harness.Change) func() harness.Outcome {
 		return func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who, Change: change}) }

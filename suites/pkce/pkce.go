@@ -2,6 +2,7 @@
 package pkce
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -107,9 +108,9 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 // code runs one row: an honest flow, the flow with its defect, an honest flow.
 func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) {
 	who := s.Honest(t.Client, t.Binding)
-	honest := func() harness.Outcome {
+	honest := c.Proven(fmt.Sprint("flow of ", who.Client.ClientID, via(a, v), session(v)), func() harness.Outcome {
 		return flow(c, who, harness.AuthorizationRequest{Via: via(a, v), Session: session(v)}, nil, nil)
-	}
+	})
 	pairs := pairFor(c, a)
 	authorization := func() harness.AuthorizationRequest {
 		return harness.AuthorizationRequest{Who: who, PKCE: pairs(), Via: via(a, v), Session: session(v), Change: a.Authorize, Beside: a.Beside}

@@ -124,6 +124,9 @@ func catalogue() []Entry {
 	for _, a := range Certificates() {
 		add(harness.MTLS, a.Check)
 	}
+	for _, a := range Headers() {
+		add(harness.MTLS, a.Check)
+	}
 	add(harness.MTLS, CertificateBindings().all()...)
 	return out
 }

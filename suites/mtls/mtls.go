@@ -13,6 +13,7 @@ import (
 // Specs declares the checks of the suite for a target.
 func Specs(s *expect.Suite) {
 	certificates(s)
+	headers(s)
 	tokens(s)
 	refresh(s)
 	resources(s)

@@ -55,7 +55,8 @@ type Learned struct {
 	PKCEOptional *Client // a client that gets tokens without a challenge, or nil
 
 	distrusted map[string]string // by place: why its answers prove nothing
-	challenged map[string]bool   // origins that asked for a nonce
+	challenged map[string]bool   // addresses that asked for a nonce
+	nonceless  map[string]bool   // addresses that took a proof without one, of servers that ask elsewhere
 	namesDPoP  map[string]bool   // resources whose challenges name DPoP
 }
 
@@ -78,12 +79,25 @@ func (l *Learned) Has(capability string) Known {
 	return NotKnown
 }
 
-// challenge notes that a server answered an honest proof without nonce by asking for one. Only the preflight writes here.
-func (l *Learned) challenge(origin string) {
+// challenge notes that an honest proof without nonce was answered by asking for one. Only the preflight writes here.
+func (l *Learned) challenge(address string) {
 	if l.challenged != nil {
-		l.challenged[origin] = true
+		l.challenged[placeOf(address)] = true
 	}
 }
+
+// challengedBy reports whether any address of a server asked for a nonce.
+func (l *Learned) challengedBy(origin string) bool {
+	for address := range l.challenged {
+		if originOf(address) == origin {
+			return true
+		}
+	}
+	return false
+}
+
+// placeOf is an address without what a request adds to it.
+func placeOf(address string) string { return originOf(address) + pathOf(address) }
 
 func (l *Learned) set(name string, k Known, how string) {
 	l.Capabilities[name] = Capability{Value: string(k), How: how}
@@ -93,7 +107,7 @@ func (l *Learned) set(name string, k Known, how string) {
 // resources, and the liar's probes. What it learns decides which checks apply; what it could not learn is unknown.
 func (t *Tester) Learn(ctx context.Context) *Trace {
 	tr := t.Trace(ctx, "preflight")
-	l := &Learned{Capabilities: map[string]Capability{}, distrusted: map[string]string{}, challenged: map[string]bool{}, namesDPoP: map[string]bool{}}
+	l := &Learned{Capabilities: map[string]Capability{}, distrusted: map[string]string{}, challenged: map[string]bool{}, nonceless: map[string]bool{}, namesDPoP: map[string]bool{}}
 	t.Learned = l
 	t.Metadata = tr.Discover()
 	if p := t.Metadata.Problem; p != "" {
@@ -111,6 +125,7 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	for i := range t.Target.Clients {
 		t.tryClient(tr, &t.Target.Clients[i])
 	}
+	t.tryWithoutNonce(tr)
 	t.observeCapabilities()
 	for name, value := range t.Target.Capabilities {
 		k := No
@@ -401,10 +416,48 @@ func (l *Learned) challengedAt(r *Resource, o Outcome) {
 	}
 }
 
-// DemandsNonce is what is known of nonces at the server of an address.
+// tryWithoutNonce shows which addresses of a server that asks for nonces do so themselves, as to a client that has none yet: it may
+// ask at its token endpoint and not at UserInfo (RFC 9449 §8, §9).
+func (t *Tester) tryWithoutNonce(tr *Trace) {
+	bare := func(p *Proof) { p.Claims.Drop("nonce"); p.Altered("nonce, left out") }
+	for _, trial := range t.Learned.Trials {
+		if trial.Binding != DPoPBound || trial.Works != Yes || trial.Outcome.Token == nil {
+			continue
+		}
+		who := trial.Outcome.Token.Who
+		for _, r := range trial.Opens {
+			t.learnNonce(r.URL, func() Outcome {
+				return tr.Call(ResourceCall{Who: who, Token: trial.Outcome.Token.AccessToken, Resource: r, Proof: bare})
+			})
+		}
+		if trial.Grant == CodeGrant {
+			t.learnNonce(t.Metadata.Endpoint("pushed_authorization_request_endpoint", who.Cert), func() Outcome {
+				return tr.Push(AuthorizationRequest{Who: who, PushProof: WithProof, ProofChange: bare})
+			})
+		}
+	}
+}
+
+// learnNonce makes a try at an address of which it is not known yet, where its server asks for nonces somewhere.
+func (t *Tester) learnNonce(address string, try func() Outcome) {
+	l, place := t.Learned, placeOf(address)
+	if address == "" || l.challenged[place] || l.nonceless[place] || !l.challengedBy(originOf(address)) {
+		return
+	}
+	switch o := try(); {
+	case o.State == Granted:
+		l.nonceless[place] = true
+	case o.Answer != nil && nonceChallenge(o.Answer):
+		l.challenged[place] = true
+	}
+}
+
+// DemandsNonce is what is known of nonces at an address; of one that was not tried, what is known of its server.
 func (t *Tester) DemandsNonce(address string) Known {
 	switch {
-	case t.Learned.challenged[originOf(address)]:
+	case t.Learned.nonceless[placeOf(address)]:
+		return No
+	case t.Learned.challengedBy(originOf(address)):
 		return Yes
 	case t.Learned.Has("dpop") == Yes:
 		return No
@@ -541,7 +594,7 @@ func (t *Tester) observeCapabilities() {
 		switch {
 		case l.Has("dpop") == No:
 			l.set(capability, No, "DPoP is not in use")
-		case slices.ContainsFunc(origins, func(o string) bool { return l.challenged[o] }):
+		case slices.ContainsFunc(origins, l.challengedBy):
 			l.set(capability, Yes, "observed: a proof without nonce was answered with use_dpop_nonce")
 		case l.Has("dpop") == Yes:
 			l.set(capability, No, "observed: a proof without nonce was accepted")

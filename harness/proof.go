@@ -106,7 +106,7 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 		}
 		r.Changed = append(r.Changed, changed...)
 		answer := tr.Do(*r)
-		tr.nonces.keep(server, answer)
+		tr.nonces.keep(target, answer)
 		if oddly && change == nil && answer.OK() && answer.Status < 300 {
 			tr.nonces.helped(server)
 		}
@@ -118,7 +118,7 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 			challenged = change == nil || tr.nonces.means(server)
 		}
 		if change == nil && tr.Learned != nil && nonceChallenge(answer) && nonce == "" {
-			tr.Learned.challenge(server)
+			tr.Learned.challenge(target)
 		}
 		if sent.touchesNonce(r.Changed) || !challenged || tr.held != nil { // a second try would come after the race
 			return answer, nil
@@ -223,8 +223,8 @@ func HMAC256(key []byte, input string) []byte {
 // NonceOf is the latest nonce of the server at an address.
 func (t *Tester) NonceOf(address string) string { return t.nonces.get(originOf(address)) }
 
-// OffersNonce reports whether the server of an address has handed out a nonce, asked for or not.
-func (t *Tester) OffersNonce(address string) bool { return t.nonces.get(originOf(address)) != "" }
+// OffersNonce reports whether an address has handed out a nonce, asked for or not.
+func (t *Tester) OffersNonce(address string) bool { return t.nonces.gave(placeOf(address)) }
 
 // OneServer reports whether two addresses belong to one server, which then may share its nonces: those of one origin, and all
 // that the metadata names, UserInfo and the mutual-TLS aliases among them.

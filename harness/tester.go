@@ -233,11 +233,12 @@ type nonces struct {
 	mu     sync.Mutex
 	latest map[string]string
 	first  map[string]string // of the run
+	places map[string]bool   // addresses that gave one
 	odd    map[string]bool   // servers that ask for a nonce in other words than use_dpop_nonce
 }
 
 func newNonces() nonces {
-	return nonces{latest: map[string]string{}, first: map[string]string{}, odd: map[string]bool{}}
+	return nonces{latest: map[string]string{}, first: map[string]string{}, places: map[string]bool{}, odd: map[string]bool{}}
 }
 
 func (n *nonces) get(server string) string {
@@ -246,13 +247,22 @@ func (n *nonces) get(server string) string {
 	return n.latest[server]
 }
 
-func (n *nonces) keep(server string, answer *Answer) {
+// gave reports whether a nonce came from an address.
+func (n *nonces) gave(place string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.places[place]
+}
+
+// keep takes the nonce of an answer: it is good at the whole server of the address (RFC 9449 §8.2).
+func (n *nonces) keep(address string, answer *Answer) {
 	if !answer.OK() || answer.Header.Get("DPoP-Nonce") == "" {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.latest[server] = answer.Header.Get("DPoP-Nonce")
+	server := originOf(address)
+	n.latest[server], n.places[placeOf(address)] = answer.Header.Get("DPoP-Nonce"), true
 	if n.first[server] == "" {
 		n.first[server] = n.latest[server]
 	}

@@ -92,7 +92,9 @@ func against(s *expect.Suite, a attacks.AssertionAttack, t *harness.Trial) *harn
 	case attacks.AssertingClient:
 		return asserting(s, func(o harness.Trial) bool { return o.Client != t.Client })
 	case attacks.AnyClient:
-		if o := s.Pick(func(o harness.Trial) bool { return o.Client != t.Client && o.Grant == t.Grant && o.Client.Confidential() }); o != nil {
+		if o := s.Pick(func(o harness.Trial) bool {
+			return o.Client != t.Client && o.Grant == t.Grant && o.Client.Confidential()
+		}); o != nil {
 			return o
 		}
 		return s.Pick(func(o harness.Trial) bool { return o.Client != t.Client })

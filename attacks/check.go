@@ -114,6 +114,21 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, Backends().all()...)
+	for _, a := range PushedRequests() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, PushedSingles().all()...)
+	for _, a := range TokenRequests() {
+		add(harness.PKCE, a.Check)
+	}
+	for _, a := range Refreshes() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, RefreshTokens().all()...)
+	for _, a := range Introspections() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, DirectEndpoints().all()...)
 	for _, a := range Proofs() {
 		add(harness.DPoP, a.Check)
 	}
@@ -163,7 +178,7 @@ func LevelUnder(c Check, profile string) harness.Level {
 		}
 	case "rfc":
 		switch c.ID {
-		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "implicit-token", "hybrid-code-token":
+		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "implicit-token", "hybrid-code-token", "refresh-replay-revokes-refresh-token":
 			return harness.Hardening
 		}
 	}

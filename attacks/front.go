@@ -55,21 +55,18 @@ func plainHTTP(uri string) string {
 
 // FrontChecks are the single checks of the front channel and of code reuse; each has a spec of its own.
 type FrontChecks struct {
-	CodeReplayAccessToken, CodeReplayRefreshToken     Check
-	StateExact, StateInError                          Check
-	IssPresent, IssInError                            Check
-	RedirectAfterLogin, RedirectAfterConsent          Check
-	ImplicitToken, HybridToken                        Check
-	PasswordGrant                                     Check
-	AuthorizeCORS, ReferrerPolicy                     Check
-	PushWithoutCredential, PushedByOther, PushedTwice Check
-	RefreshRotation                                   Check
+	CodeReplayAccessToken, CodeReplayRefreshToken Check
+	StateExact, StateInError                      Check
+	IssPresent, IssInError                        Check
+	RedirectAfterLogin, RedirectAfterConsent      Check
+	ImplicitToken, HybridToken                    Check
+	PasswordGrant                                 Check
+	AuthorizeCORS, ReferrerPolicy                 Check
 }
 
 func (f FrontChecks) all() []Check {
 	return []Check{f.CodeReplayAccessToken, f.CodeReplayRefreshToken, f.StateExact, f.StateInError, f.IssPresent, f.IssInError,
-		f.RedirectAfterLogin, f.RedirectAfterConsent, f.ImplicitToken, f.HybridToken, f.PasswordGrant, f.AuthorizeCORS, f.ReferrerPolicy,
-		f.PushWithoutCredential, f.PushedByOther, f.PushedTwice, f.RefreshRotation}
+		f.RedirectAfterLogin, f.RedirectAfterConsent, f.ImplicitToken, f.HybridToken, f.PasswordGrant, f.AuthorizeCORS, f.ReferrerPolicy}
 }
 
 // FrontChannel returns the single checks of the front channel.
@@ -102,18 +99,6 @@ func FrontChannel() FrontChecks {
 			Covers:  "CODE-AS-15.1", Needs: "second-user", Why: "users get used to giving their password to clients", Fix: "switch the grant off"},
 		AuthorizeCORS: Check{ID: "authorize-cors", Title: "keeps the authorization endpoint out of CORS", Clause: rfc9700("2.6"), Level: harness.Must, Severity: harness.Medium,
 			Threat: harness.Leakage, Covers: "CODE-AS-16.1", Why: "a script of another origin can read authorization responses", Fix: "send no Access-Control-Allow-Origin there"},
-		PushWithoutCredential: Check{ID: "par-credential-missing", Title: "refuses a pushed request of a confidential client without its credential", Clause: rfc9126("2.1"), Level: harness.Must, Severity: harness.High,
-			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "PAR-AS-01.1", Needs: "par confidential-client", Harm: WrongLogins, Why: "anyone can start authorizations in the name of the client", Fix: "authenticate the client as at the token endpoint"},
-		PushedByOther: Check{ID: "par-request-uri-of-other-client", Title: "refuses a request_uri that another client pushed", Clause: rfc9126("2.2"), Level: harness.Must, Severity: harness.High,
-			Threat:  harness.ClientImpersonation,
-			Refusal: harness.Refusal{Status: []int{302, 303, 400, 401, 403}, Errors: nil, Where: []harness.Where{harness.OnPage, harness.InRedirect, harness.InBody}},
-			Covers:  "PAR-AS-03.1", Needs: "par second-client", Why: "the request of one client is used for another", Fix: "bind request_uri to the client that pushed it"},
-		PushedTwice: Check{ID: "par-request-uri-again", Title: "accepts a request_uri for one authorization", Clause: rfc9126("4"), Level: harness.Should, Severity: harness.Medium,
-			Threat:  harness.CodeInjection,
-			Refusal: harness.Refusal{Status: []int{302, 303, 400}, Errors: nil, Where: []harness.Where{harness.OnPage, harness.InRedirect, harness.InBody}},
-			Covers:  "PAR-AS-04.1", Needs: "par", Why: "whoever sees the authorization URL can start the same authorization again", Fix: "delete the request when it was used"},
-		RefreshRotation: Check{ID: "refresh-token-again", Title: "rotates refresh tokens of public clients that nothing else binds", Clause: rfc9700("4.14.2"), Level: harness.Must, Severity: harness.High,
-			Threat: harness.TokenReplay, Refusal: invalidGrant(), Covers: "REFRESH-AS-03.1", Needs: "refresh public-client", Harm: RevokesGrants, Why: "a stolen refresh token works for as long as the grant lives, and nobody notices", Fix: "rotate refresh tokens at each use, or bind them to a key"},
 		ReferrerPolicy: Check{ID: "referrer-policy", Title: "keeps request parameters out of the Referer of its pages", Clause: rfc9700("4.2.4"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.Leakage, Covers: "CODE-AS-18.2", Why: "a resource of a third party on the page learns the authorization request", Fix: "send Referrer-Policy: no-referrer with every page"},
 	}

@@ -15,6 +15,7 @@ const (
 	PublicOnly
 	ConfidentialOnly
 	PKCEOptionalOnly // a client that may leave PKCE out
+	EveryMethod      // one confidential client of each authentication method
 	EveryClient      // each, with the binding that it uses: a server may look at the verifier only where nothing else binds
 )
 

@@ -65,6 +65,7 @@ type Via int
 const (
 	FrontChannelRequest Via = iota
 	PushedRequest           // RFC 9126
+	DirectRequest           // through the browser, also where requests have to be pushed
 )
 
 // AuthorizationRequest is what an authorization starts from; the zero changes are the honest request.
@@ -133,7 +134,7 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 		q.PKCE = tr.NewPKCE()
 	}
 	c := q.Who.Client
-	if c.RequirePushedAuthorizationRequests || tr.Metadata.True("require_pushed_authorization_requests") {
+	if q.Via == FrontChannelRequest && tr.MustPush(c) {
 		q.Via = PushedRequest
 	}
 	if tr.Metadata.String("authorization_endpoint") == "" {
@@ -179,6 +180,11 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 	tr.Redactor.Register("code", front.Params.Get("code"))
 	o.Code = &Authorization{Client: c, Code: front.Params.Get("code"), PKCE: q.PKCE, RedirectURI: redirectURI, User: user, Response: front.Params, Front: front, State: state, RequestURI: requestURI}
 	return o
+}
+
+// MustPush reports whether a client has to push its authorization requests, by its registration or by the server's word (RFC 9126 §5, §6).
+func (t *Tester) MustPush(c *Client) bool {
+	return c.RequirePushedAuthorizationRequests || t.Metadata.True("require_pushed_authorization_requests")
 }
 
 func (tr *Trace) whyNoMetadata() string {

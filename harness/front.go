@@ -22,15 +22,32 @@ func (t *Tester) LastUser() *User {
 // Granted is a redirect to wanted, with a code or an error: that address is read, never requested. A code for the registered
 // address is no gain for whoever changed the request.
 func (tr *Trace) ToRedirect(who Identity, wanted string, change Change) Outcome {
-	const at = "the authorization endpoint"
 	q := AuthorizationRequest{Who: who, PKCE: tr.NewPKCE()}
 	m := tr.authorizationMessage(&q)
 	honest := append(Params{}, m.Params...)
 	change(m, Facts{Tester: tr.Tester, PKCE: q.PKCE})
-	client := *who.Client // the login ends at the wanted address as well
+	return tr.redirected(q, m, honest.differences(m.Params), wanted)
+}
+
+// PushedToRedirect is ToRedirect for a changed request that is pushed first; where the push is refused, nothing is won.
+func (tr *Trace) PushedToRedirect(who Identity, wanted string, change Change) Outcome {
+	q := AuthorizationRequest{Who: who, PKCE: tr.NewPKCE(), Change: change}
+	pushed := tr.Push(q)
+	if pushed.State != Granted {
+		return pushed
+	}
+	m := &Message{Method: "GET", URL: tr.Metadata.String("authorization_endpoint"), Who: who,
+		Params: Params{{"client_id", who.Client.ClientID}, {"request_uri", pushed.RequestURI}}}
+	return tr.redirected(q, m, nil, wanted)
+}
+
+// redirected tells whether the browser ends at the wanted address.
+func (tr *Trace) redirected(q AuthorizationRequest, m *Message, changed []string, wanted string) Outcome {
+	const at = "the authorization endpoint"
+	client := *q.Who.Client // the login ends at the wanted address as well
 	client.RedirectURIs = append([]string{wanted}, client.RedirectURIs...)
 	q.Who.Client = &client
-	front, err := tr.login(withQuery(m.URL, m.Params), q, tr.firstUser(), honest.differences(m.Params))
+	front, err := tr.login(withQuery(m.URL, m.Params), q, tr.firstUser(), changed)
 	var stray *StrayRedirect
 	switch {
 	case errors.As(err, &stray):

@@ -152,6 +152,7 @@ func (t *Tester) discoverCapabilities() {
 	}
 	member("par", "pushed_authorization_request_endpoint")
 	member("introspection", "introspection_endpoint")
+	member("revocation", "revocation_endpoint")
 	member("mtls-aliases", "mtls_endpoint_aliases")
 	member("iss", "authorization_response_iss_parameter_supported")
 	if m.Has("authorization_response_iss_parameter_supported") && !m.True("authorization_response_iss_parameter_supported") {
@@ -177,6 +178,7 @@ func (t *Tester) discoverCapabilities() {
 		declared("jwt-bearer", jwtBearer, false)
 	}
 	declared("private-key-jwt", "client with private_key_jwt", any(func(c Client) bool { return c.TokenEndpointAuthMethod == methodPrivateKey }))
+	declared("par-required", "client that has to push its requests, and the metadata demands it of none", any(func(c Client) bool { return t.MustPush(&c) }))
 	declared("public-client", "client with token_endpoint_auth_method none", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "none" }))
 	declared("confidential-client", "client with a credential", any(func(c Client) bool { return c.TokenEndpointAuthMethod != "none" }))
 	declared("second-client", "second client", len(clients) > 1)

@@ -260,6 +260,7 @@ func (tr *Trace) form(step, endpoint string, who Identity, params Params, change
 	if address == "" {
 		return nil, fmt.Errorf("no %s is known: %s", endpoint, tr.whyNoMetadata())
 	}
+	tr.Redactor.Register("token", params.Get("token"))
 	m := &Message{Method: formMethod, URL: address, Params: params, Who: who}
 	if err := tr.authenticate(m, nil, nil); err != nil {
 		return nil, err

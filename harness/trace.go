@@ -40,6 +40,14 @@ func (tr *Trace) Attack(do func()) {
 	do()
 }
 
+// Wait waits, for a while or until the run ends.
+func (tr *Trace) Wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-tr.ctx.Done():
+	}
+}
+
 // Do sends one request and records the exchange.
 func (tr *Trace) Do(r Request) *Answer {
 	pace := kept

@@ -32,6 +32,7 @@ type Options struct {
 	FailOn   harness.Level
 	Select   Selection
 	Evidence expect.Evidence
+	Patience time.Duration         // how long a check may wait for what ends by itself; 0 is expect.DefaultPatience
 	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
 	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
 	Progress func(r *harness.Result, done, total int)
@@ -97,7 +98,7 @@ func runSpecs(t *harness.Tester, o Options, book *expect.Book) error {
 	console, errors := formatter.ColorableStdOut, formatter.ColorableStdErr
 	formatter.ColorableStdOut, formatter.ColorableStdErr = io.Discard, io.Discard
 	defer func() { formatter.ColorableStdOut, formatter.ColorableStdErr = console, errors }()
-	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.Select.Matches, Book: book, Evidence: o.Evidence})
+	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.Select.Matches, Book: book, Evidence: o.Evidence, Patience: o.Patience})
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.Timeout = 24 * time.Hour
 	if o.Seed != 0 {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
@@ -95,9 +96,13 @@ type Suite struct {
 	Select    func(*harness.Result) bool // nil selects everything
 	Book      *Book
 	Evidence  Evidence
+	Patience  time.Duration // how long a check waits for what ends by itself; 0 is DefaultPatience
 
 	control *control
 }
+
+// DefaultPatience is longer than the grace periods in which servers take a replaced refresh token once more, for clients that lost an answer.
+const DefaultPatience = time.Minute
 
 // Evidence says whether the exchanges of a result are kept; redacting them is a quarter of a run's work.
 type Evidence int

@@ -18,15 +18,16 @@ func Specs(s *expect.Suite) {
 	frontChannel(s)
 	codeReuse(s)
 	pushedRequests(s)
-	refreshRotation(s)
 	races(s)
 	clientAssertions(s)
 	grantAssertions(s)
 	clientCredentials(s)
+	refreshTokens(s)
+	directEndpoints(s)
 }
 
 func codes(s *expect.Suite) {
-	for _, a := range attacks.Codes() {
+	for _, a := range slices.Concat(attacks.Codes(), attacks.TokenRequests()) {
 		trials := clientsOf(s, a.Clients)
 		if len(trials) == 0 {
 			s.Skip(a.Check, expect.Place{Endpoint: "token", Grant: harness.CodeGrant}, whyNoClient(s, a))

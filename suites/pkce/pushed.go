@@ -6,20 +6,25 @@ import (
 	"github.com/popcheck/popcheck/harness/expect"
 )
 
+// pushedFlow is the honest flow with a pushed request.
+func pushedFlow(c *expect.Case, who harness.Identity) func() harness.Outcome {
+	return func() harness.Outcome {
+		return flow(c, who, harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest}, nil, nil)
+	}
+}
+
 // pushedRequests checks that a request_uri is as good as the client that pushed it (RFC 9126).
 func pushedRequests(s *expect.Suite) {
-	f := attacks.FrontChannel()
+	f := attacks.PushedSingles()
+	for _, a := range attacks.PushedRequests() {
+		pushedRow(s, a)
+	}
 	trials := clientsOf(s, attacks.PublicAndConfidential)
 	if len(trials) == 0 {
-		for _, check := range []attacks.Check{f.PushWithoutCredential, f.PushedByOther, f.PushedTwice} {
+		for _, check := range []attacks.Check{f.PushWithoutCredential, f.PushedByOther, f.PushedTwice, f.RedirectURI} {
 			s.Skip(check, expect.Place{Endpoint: "par"}, noCodeClient)
 		}
 		return
-	}
-	honest := func(c *expect.Case, who harness.Identity) func() harness.Outcome {
-		return func() harness.Outcome {
-			return flow(c, who, harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest}, nil, nil)
-		}
 	}
 	if confidential := clientsOf(s, attacks.ConfidentialOnly); len(confidential) == 0 {
 		s.Skip(f.PushWithoutCredential, expect.Place{Endpoint: "par"}, "the target file names no confidential client with the authorization_code grant that could get a token")
@@ -27,7 +32,7 @@ func pushedRequests(s *expect.Suite) {
 		t := confidential[0]
 		who := s.Honest(t.Client, t.Binding)
 		s.It(f.PushWithoutCredential, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) {
-			answer := c.Between(honest(c, who), func() harness.Outcome {
+			answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
 				return c.Push(harness.AuthorizationRequest{Who: who, PushAuth: attacks.WithoutCredential})
 			}, "the honest pushed request")
 			c.Refuses(answer, f.PushWithoutCredential.Refusal)
@@ -41,7 +46,7 @@ func pushedRequests(s *expect.Suite) {
 		s.Skip(f.PushedByOther, at, "the target file names no second client with the authorization_code grant")
 	} else {
 		s.It(f.PushedByOther, at, func(c *expect.Case) {
-			answer := c.Between(honest(c, who), func() harness.Outcome {
+			answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
 				return c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Beside: func(m *harness.Message, _ harness.Facts) {
 					m.Params.Set("client_id", other.Client.ClientID)
 				}})
@@ -50,7 +55,7 @@ func pushedRequests(s *expect.Suite) {
 		})
 	}
 	s.It(f.PushedTwice, at, func(c *expect.Case) {
-		answer := c.Between(honest(c, who), func() harness.Outcome {
+		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
 			o := c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest})
 			if o.State != harness.Granted || o.Code == nil {
 				return harness.Outcome{At: o.At, Why: "the preparation was refused: " + o.String()}
@@ -59,43 +64,66 @@ func pushedRequests(s *expect.Suite) {
 		}, "the honest pushed request")
 		c.Refuses(answer, f.PushedTwice.Refusal)
 	})
+	for _, t := range trials {
+		pushedRedirect(s, f.RedirectURI, t)
+	}
 }
 
-// refreshRotation uses a refresh token again that was exchanged for another (RFC 9700 §4.14.2). A server may let it work once more
-// within a short grace period.
-func refreshRotation(s *expect.Suite) {
-	check := attacks.FrontChannel().RefreshRotation
-	at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
+// pushedRedirect pushes the address of an attacker. A client that authenticates may bring an address of its own, if the server
+// wants it so (RFC 9126 §2.4): the attacker cannot push in its name.
+func pushedRedirect(s *expect.Suite, check attacks.Check, t *harness.Trial) {
+	who := s.Honest(t.Client, t.Binding)
+	const wanted = "https://attacker.example/cb"
+	s.It(check, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) {
+		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
+			return c.PushedToRedirect(who, wanted, func(m *harness.Message, _ harness.Facts) { m.Params.Set("redirect_uri", wanted) })
+		}, "the honest pushed request")
+		if answer.State == harness.Granted && t.Client.Confidential() {
+			c.NotApplicable("observed: %s; RFC 9126 §2.4 allows that to a client that authenticates", answer)
+		}
+		c.Refuses(answer, check.Refusal)
+	})
+}
+
+// pushedRow runs one row with one client: what is compared is the request, not who sends it.
+func pushedRow(s *expect.Suite, a attacks.PushedAttack) {
+	at := expect.Place{Endpoint: "authorize", Variant: string(attacks.Pushed)}
+	if a.Push != nil {
+		at = expect.Place{Endpoint: "par"}
+	}
+	if a.Direct != nil {
+		at.Variant = ""
+	}
 	t := s.Pick(func(t harness.Trial) bool {
-		return t.Grant == harness.CodeGrant && t.Binding == harness.Unbound && t.Client.Public() && t.Refresh != harness.No
+		return t.Grant == harness.CodeGrant && (a.Direct == nil || s.MustPush(t.Client))
 	})
 	if t == nil {
-		s.Skip(check, at, "no public client gets a refresh token that neither a key nor a certificate binds")
+		s.Skip(a.Check, at, orMissing(s, a.Check, noCodeClient))
 		return
 	}
 	at.Client = t.Client.ClientID
-	who := s.Honest(t.Client, harness.Unbound)
-	s.It(check, at, func(c *expect.Case) {
-		once := false
-		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
-			o := c.Obtain(who, harness.CodeGrant)
-			if o.State != harness.Granted || o.Token.RefreshToken == "" {
-				return harness.Outcome{At: o.At, Why: "the preparation was refused: " + o.String()}
+	who := s.Honest(t.Client, t.Binding)
+	s.It(a.Check, at, func(c *expect.Case) {
+		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
+			q := harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Change: a.Push}
+			switch {
+			case a.Direct != nil:
+				q.Via, q.Change = harness.DirectRequest, a.Direct
+			case a.Push != nil:
+				issued := c.Push(harness.AuthorizationRequest{Who: who})
+				if issued.State != harness.Granted {
+					return prepared(issued)
+				}
+				q.Other = &harness.Authorization{RequestURI: issued.RequestURI}
+			case a.URI != nil:
+				q.Beside = func(m *harness.Message, f harness.Facts) {
+					uri := a.URI(m.Params.Get("request_uri"))
+					f.Tester.Redactor.Register("request_uri", uri)
+					m.Params.Set("request_uri", uri)
+				}
 			}
-			use := func() harness.Outcome { return c.Refresh(o.Token, harness.TokenRequest{Who: who}) }
-			if first := use(); first.State != harness.Granted {
-				return harness.Outcome{At: first.At, Why: "the first use of the refresh token was refused: " + first.String()}
-			}
-			second := use()
-			if second.State != harness.Granted {
-				return second
-			}
-			once = true
-			return c.Loot(use(), harness.RefreshGrant)
-		}, "the honest refresh")
-		c.Refuses(answer, check.Refusal)
-		if once {
-			c.Warns("an old refresh token worked once more before it was refused")
-		}
+			return flow(c, who, q, nil, nil)
+		}, "the honest pushed request")
+		c.Refuses(answer, a.Refusal)
 	})
 }

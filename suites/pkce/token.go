@@ -48,7 +48,9 @@ func caching(s *expect.Suite) {
 		s.Skip(k.NoStoreElsewhere, expect.Place{Endpoint: "par"}, "no client can push a request here")
 	} else {
 		look(k.NoStoreElsewhere, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) harness.Outcome {
-			return c.Push(harness.AuthorizationRequest{Who: s.Honest(t.Client, t.Binding)})
+			who := s.Honest(t.Client, t.Binding)
+			c.Assume(pushedFlow(c, who)()).To(expect.BeAccepted(), "the honest pushed request")
+			return c.Push(harness.AuthorizationRequest{Who: who})
 		})
 	}
 	at := expect.Place{Endpoint: "introspect"}

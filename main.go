@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/alecthomas/kong"
@@ -116,6 +117,7 @@ type runCommand struct {
 	Select  *string `placeholder:"EXPR" help:"Ids, keys, suites, clauses (rfc9449/4.3), severities or threats, separated by commas."`
 	Profile *string `placeholder:"P" help:"bcp, rfc, oauth21 or fapi2; default: that of the target file."`
 	FailOn  string  `default:"must" placeholder:"LEVEL" help:"must, should, hardening or never (default ${default})."`
+	Slow    bool    `help:"Also run the checks that wait for codes, tokens and nonces to grow old: a quarter of an hour."`
 	Seed    uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
 	Fault   *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
 }
@@ -149,7 +151,7 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		fmt.Fprintln(w.err, "popcheck: interrupted: writing the reports; interrupt again to end without them")
 	})()
 	console := newConsole(w.out)
-	run, err := suites.Run(ctx, suites.Options{Target: target, Fault: fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed,
+	run, err := suites.Run(ctx, suites.Options{Target: target, Fault: fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed, Slow: r.Slow, Waits: console.waits,
 		Learned: console.learned, Progress: console.progress})
 	if err != nil {
 		return err
@@ -284,6 +286,10 @@ func (c *console) learned(t *harness.Tester) {
 	for _, p := range t.Learned.Problems {
 		fmt.Fprintln(c.w, "problem:", oneLine(t.Redactor.Text(p)))
 	}
+}
+
+func (c *console) waits(d time.Duration) {
+	fmt.Fprintln(c.w, "waiting", d.Round(time.Second), "for what was made before the first check to grow old")
 }
 
 func (c *console) progress(r *harness.Result, done, total int) {

@@ -136,6 +136,13 @@ func catalogue() []Entry {
 		add(harness.DPoP, a.Check)
 	}
 	add(harness.DPoP, Keys().all()...)
+	for _, a := range Nonces() {
+		add(harness.DPoP, a.Check)
+	}
+	add(harness.DPoP, NonceRules().all()...)
+	aged := Aged()
+	add(harness.PKCE, aged.Code, aged.Token)
+	add(harness.DPoP, aged.Nonce)
 	for _, a := range Certificates() {
 		add(harness.MTLS, a.Check)
 	}
@@ -236,6 +243,11 @@ func invalidClient(more ...string) harness.Refusal {
 // InvalidDPoPProof is how an authorization server refuses a bad proof (RFC 9449 §5).
 func InvalidDPoPProof() harness.Refusal {
 	return harness.Refusal{Status: []int{400}, Errors: []string{"invalid_dpop_proof"}, Where: []harness.Where{harness.InBody}}
+}
+
+// useNonce is how an authorization server asks for a nonce (RFC 9449 §8).
+func useNonce() harness.Refusal {
+	return harness.Refusal{Status: []int{400}, Errors: []string{"use_dpop_nonce"}, Where: []harness.Where{harness.InBody}}
 }
 
 // DPoPChallenge is how a resource refuses a bad proof (RFC 9449 §7.1).

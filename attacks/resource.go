@@ -119,7 +119,6 @@ func (k KeyChecks) all() []Check {
 func Keys() KeyChecks {
 	refused := harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_grant", "invalid_dpop_proof", "invalid_request"}, Where: []harness.Where{harness.InBody}}
 	atPAR := harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}
-	useNonce := harness.Refusal{Status: []int{400}, Errors: []string{"use_dpop_nonce"}, Where: []harness.Where{harness.InBody}}
 	check := func(id, title string, clause harness.Clause, level harness.Level, severity harness.Severity, threat harness.Threat, refusal harness.Refusal, needs, covers, why, fix string) Check {
 		return Check{ID: id, Title: title, Clause: clause, Level: level, Severity: severity, Threat: threat, Refusal: refusal, Needs: needs, Covers: covers, Why: why, Fix: fix}
 	}
@@ -157,15 +156,15 @@ func Keys() KeyChecks {
 		PARJKT: check("dpop-par-jkt-alone", "honours dpop_jkt in a pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, none, "par", "DPOP-AS-23.2", stolenCode, "support dpop_jkt and the DPoP header at PAR alike"),
 		PARHeader: check("dpop-par-proof-alone", "serves a pushed request with a proof", rfc9449("10.1", ""), harness.Must, harness.High, harness.Interoperability, none, "par", "DPOP-AS-23.3",
 			"a client that proves its key at PAR is refused", "support dpop_jkt and the DPoP header at PAR alike"),
-		NonceMissing: check("dpop-nonce-missing", "asks for a nonce when a proof has none", rfc9449("8", ""), harness.Must, harness.High, harness.ProofReplay, useNonce, "", "DPOP-AS-24.1 DPOP-RS-21.1",
+		NonceMissing: check("dpop-nonce-missing", "asks for a nonce when a proof has none", rfc9449("8", ""), harness.Must, harness.High, harness.ProofReplay, useNonce(), "", "DPOP-AS-24.1 DPOP-RS-21.1",
 			"proofs that were made in advance are accepted", "require the nonce in every proof"),
-		NonceOne: check("dpop-nonce-one", "hands out one nonce at a time", rfc9449("8", ""), harness.Must, harness.Low, harness.Interoperability, none, "", "DPOP-AS-24.2",
+		NonceOne: check("dpop-nonce-one", "hands out one nonce at a time", rfc9449("8", ""), harness.Must, harness.Low, harness.Interoperability, none, "", "DPOP-AS-24.2 DPOP-RS-21.7",
 			"a client does not know which nonce counts", "send one DPoP-Nonce header field"),
-		NonceRandom: check("dpop-nonce-random", "refuses a nonce that it did not hand out", rfc9449("8", ""), harness.Must, harness.High, harness.ProofReplay, useNonce, "", "DPOP-AS-25.1 DPOP-RS-21.3",
+		NonceRandom: check("dpop-nonce-random", "refuses a nonce that it did not hand out", rfc9449("8", ""), harness.Must, harness.High, harness.ProofReplay, useNonce(), "", "DPOP-AS-25.1 DPOP-RS-21.3",
 			"proofs that were made in advance are accepted", "verify the nonce, not only its presence"),
-		NonceOfOther: check("dpop-nonce-of-other-server", "refuses a nonce of another server", rfc9449("9", ""), harness.Should, harness.Medium, harness.ProofReplay, useNonce, "nonce-as nonce-rs", "DPOP-AS-25.5 DPOP-RS-21.5",
+		NonceOfOther: check("dpop-nonce-of-other-server", "refuses a nonce of another server", rfc9449("9", ""), harness.Should, harness.Medium, harness.ProofReplay, useNonce(), "nonce-as nonce-rs", "DPOP-AS-25.5 DPOP-RS-21.5",
 			"a nonce of one server lets proofs pass at another", "keep the nonces of servers apart"),
-		NonceDrop: check("dpop-nonce-omitted-later", "goes on to ask for a nonce after it has handed one out", rfc9449("11.3", ""), harness.Hardening, harness.Medium, harness.Downgrade, useNonce, "", "DPOP-AS-26.1 DPOP-RS-21.2",
+		NonceDrop: check("dpop-nonce-omitted-later", "goes on to ask for a nonce after it has handed one out", rfc9449("11.3", ""), harness.Hardening, harness.Medium, harness.Downgrade, useNonce(), "", "DPOP-AS-26.1 DPOP-AS-26.2 DPOP-RS-21.2",
 			"an attacker falls back to proofs without nonce", "once nonces are in use, refuse proofs without"),
 		ChallengePlain: check("dpop-challenge", "asks for DPoP with its algorithms and without an error when nothing was sent", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, none, "", "DPOP-RS-20.1",
 			"clients do not learn what the resource wants", "answer 401 with WWW-Authenticate: DPoP algs=\"…\""),

@@ -278,12 +278,13 @@ func formRequest(step string, m *Message, proof []Field) *Request {
 
 // Token is a token response (RFC 6749 §5.1).
 type Token struct {
-	AccessToken  string   `json:"access_token"`
-	TokenType    string   `json:"token_type"`
-	RefreshToken string   `json:"refresh_token"`
-	IDToken      string   `json:"id_token"`
-	Scope        string   `json:"scope"`
-	Who          Identity `json:"-"`
+	AccessToken  string          `json:"access_token"`
+	TokenType    string          `json:"token_type"`
+	RefreshToken string          `json:"refresh_token"`
+	IDToken      string          `json:"id_token"`
+	Scope        string          `json:"scope"`
+	ExpiresIn    json.RawMessage `json:"expires_in"` // as it was sent: a wrong type must not make the token unreadable
+	Who          Identity        `json:"-"`
 }
 
 // Claims are those of a JWT access token; ok is false when it is opaque.

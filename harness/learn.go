@@ -127,6 +127,11 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	}
 	t.tryWithoutNonce(tr)
 	t.observeCapabilities()
+	if t.Clock == nil {
+		l.set("slow", No, "this run does not wait for minutes")
+	} else {
+		l.set("slow", Yes, "declared: --slow")
+	}
 	for name, value := range t.Target.Capabilities {
 		k := No
 		if value {

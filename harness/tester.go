@@ -7,9 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -26,6 +28,9 @@ type Tester struct {
 	RunID    string
 	Metadata *Metadata
 	Learned  *Learned
+	Clock    Clock               // of the checks that wait; nil: this run does not wait
+	Waits    func(time.Duration) // told before each wait; may be nil
+	Aged     *Aged               // nil in a run that does not wait
 
 	serverHeader string // of the metadata's answer
 
@@ -40,6 +45,8 @@ type Tester struct {
 	trouble int    // consecutive 429 and 5xx answers
 	stopped string // why nothing more is sent; "" while sending
 	sent    int
+	ended   context.Context // ends when sending does
+	end     context.CancelFunc
 }
 
 // NewTester prepares a run. It sends nothing. Every secret of the target file is known to the redactor from here on.
@@ -60,6 +67,7 @@ func NewTester(target *Target, version string) (*Tester, error) {
 	if rps := target.Limits.RequestsPerSecond; rps > 0 {
 		t.limiter = rate.NewLimiter(rate.Limit(rps), max(1, int(rps/4)))
 	}
+	t.ended, t.end = context.WithCancel(context.Background())
 	for _, s := range target.Secrets() {
 		t.Redactor.Register(s.Kind, s.Value)
 	}
@@ -86,8 +94,13 @@ func (t *Tester) Close() {
 func (t *Tester) Stop(why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.stopLocked(why)
+}
+
+func (t *Tester) stopLocked(why string) {
 	if t.stopped == "" {
 		t.stopped = why
+		t.end()
 	}
 }
 
@@ -223,8 +236,8 @@ func (t *Tester) note(a *Answer) {
 		}
 		what = "did not come: the target stopped answering (" + f.Error() + ")"
 	}
-	if t.trouble++; t.trouble >= restLimit && t.stopped == "" {
-		t.stopped = fmt.Sprintf("%d answers in a row %s; popcheck stopped sending", restLimit, what)
+	if t.trouble++; t.trouble >= restLimit {
+		t.stopLocked(fmt.Sprintf("%d answers in a row %s; popcheck stopped sending", restLimit, what))
 	}
 }
 
@@ -232,19 +245,24 @@ func (t *Tester) note(a *Answer) {
 type nonces struct {
 	mu     sync.Mutex
 	latest map[string]string
-	first  map[string]string // of the run
-	places map[string]bool   // addresses that gave one
-	odd    map[string]bool   // servers that ask for a nonce in other words than use_dpop_nonce
+	places map[string]bool // addresses that gave one
+	odd    map[string]bool // servers that ask for a nonce in other words than use_dpop_nonce
 }
 
 func newNonces() nonces {
-	return nonces{latest: map[string]string{}, first: map[string]string{}, places: map[string]bool{}, odd: map[string]bool{}}
+	return nonces{latest: map[string]string{}, places: map[string]bool{}, odd: map[string]bool{}}
 }
 
 func (n *nonces) get(server string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.latest[server]
+}
+
+func (n *nonces) all() map[string]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.latest)
 }
 
 // gave reports whether a nonce came from an address.
@@ -261,11 +279,7 @@ func (n *nonces) keep(address string, answer *Answer) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	server := originOf(address)
-	n.latest[server], n.places[placeOf(address)] = answer.Header.Get("DPoP-Nonce"), true
-	if n.first[server] == "" {
-		n.first[server] = n.latest[server]
-	}
+	n.latest[originOf(address)], n.places[placeOf(address)] = answer.Header.Get("DPoP-Nonce"), true
 }
 
 // helped notes that an honest proof was accepted once it carried the nonce that came with its refusal.

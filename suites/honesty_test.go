@@ -32,7 +32,8 @@ func runAgainst(t *testing.T, reference *fixtures.Reference, progress func(r *ha
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Evidence: expect.VerdictsOnly, Progress: progress})
+	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Evidence: expect.VerdictsOnly, Progress: progress,
+		Slow: true, Clock: &agingClock{target: reference}})
 	if err != nil {
 		t.Fatal(err)
 	}

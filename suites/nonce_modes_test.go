@@ -14,7 +14,7 @@ import (
 var skippedByMode = map[fixtures.NonceMode][]string{
 	fixtures.NonceOff: {"dpop-nonce-*"},
 	// Nonces that nobody asks for: there is no challenge, and it is not known whose they are.
-	fixtures.NonceOffered:   {"dpop-nonce-missing@*", "dpop-nonce-of-other-server@*"},
+	fixtures.NonceOffered:   {"dpop-nonce-missing@*", "dpop-nonce-of-other-server@*", "dpop-nonce-keeps-grant@*", "dpop-nonce-in-header@*"},
 	fixtures.NonceRequired:  {},
 	fixtures.NonceSingleUse: {},
 }
@@ -42,7 +42,8 @@ func TestNonceModes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: selection, Evidence: expect.VerdictsOnly})
+			run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: selection, Evidence: expect.VerdictsOnly,
+				Slow: true, Clock: &agingClock{target: reference}})
 			if err != nil {
 				t.Fatal(err)
 			}

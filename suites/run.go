@@ -33,6 +33,9 @@ type Options struct {
 	Select   Selection
 	Evidence expect.Evidence
 	Patience time.Duration         // how long a check may wait for what ends by itself; 0 is expect.DefaultPatience
+	Slow     bool                  // whether checks may wait for minutes
+	Clock    harness.Clock         // how they wait; nil: by the time of day
+	Waits    func(time.Duration)   // told before each wait; may be nil
 	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
 	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
 	Progress func(r *harness.Result, done, total int)
@@ -49,7 +52,16 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	defer t.Close()
 	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
 	defer release()
+	if o.Slow || o.Target.Capabilities["slow"] {
+		t.Waits = o.Waits
+		if t.Clock = o.Clock; t.Clock == nil {
+			t.Clock = harness.WallClock{}
+		}
+	}
 	t.Learn(ctx)
+	if t.Learned.Has("slow") == harness.Yes {
+		t.Age(ctx)
+	}
 	if o.Learned != nil {
 		o.Learned(t)
 	}
@@ -109,18 +121,27 @@ func runSpecs(t *harness.Tester, o Options, book *expect.Book) error {
 	return nil
 }
 
-// Declare puts the specs of every suite into the Ginkgo tree that is being built; all says what they have in common.
+// Declare puts the specs of every suite into the Ginkgo tree that is being built; all says what they have in common. There is one
+// container around them, because Ginkgo shuffles those at the top.
 func Declare(all expect.Suite) {
-	for _, suite := range []struct {
+	parts := []struct {
 		mechanism harness.Mechanism
 		specs     func(*expect.Suite)
-	}{{harness.PKCE, pkce.Specs}, {harness.DPoP, dpop.Specs}, {harness.MTLS, mtls.Specs}} {
-		ginkgo.Describe(string(suite.mechanism), func() {
-			own := all
-			own.Mechanism = suite.mechanism
-			suite.specs(&own)
-		})
+	}{
+		{harness.PKCE, pkce.Specs}, {harness.DPoP, dpop.Specs}, {harness.MTLS, mtls.Specs},
+		// Last, so that what these wait for grows old while the others run (design §8).
+		{harness.PKCE, pkce.AgedSpecs}, {harness.DPoP, dpop.AgedSpecs},
 	}
+	ginkgo.Describe("popcheck", func() {
+		for i, part := range parts {
+			// Containers of one code location are sorted by their text.
+			ginkgo.Describe(fmt.Sprintf("%d %s", i+1, part.mechanism), func() {
+				own := all
+				own.Mechanism = part.mechanism
+				part.specs(&own)
+			})
+		}
+	})
 }
 
 func profileText(name string) string {

@@ -31,7 +31,8 @@ func TestWhatWasSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must})
+	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must,
+		Slow: true, Clock: &agingClock{target: reference}})
 	if err != nil {
 		t.Fatal(err)
 	}

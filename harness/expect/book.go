@@ -117,6 +117,9 @@ const (
 // controls then say what is wrong.
 func (s *Suite) Missing(c attacks.Check) string {
 	for _, need := range strings.Fields(c.Needs) {
+		if need == "slow" && s.Aged == nil {
+			return "needs --slow: " + s.Learned.Capabilities[need].How
+		}
 		if s.Learned.Has(need) == harness.No {
 			return "needs " + need + "; " + s.Learned.Capabilities[need].How
 		}

@@ -268,6 +268,14 @@ func or(a, b harness.Identity) harness.Identity {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
+// GrownOld returns when a moment has come; what other checks took until then was part of the wait.
+func (c *Case) GrownOld(at time.Time) {
+	if err := c.WaitUntil(at); err != nil {
+		c.Unlearned("%v", err)
+	}
+	*c.suite.control = control{} // what was honest before the wait may be old now
+}
+
 // BeAccepted matches an outcome from which the thing asked for came.
 func BeAccepted() gomegatypes.GomegaMatcher { return stateMatcher{harness.Granted} }
 

@@ -23,6 +23,7 @@ func Specs(s *expect.Suite) {
 	refresh(s)
 	codeBinding(s)
 	nonces(s)
+	wrongNonces(s)
 	challenges(s)
 }
 
@@ -34,6 +35,9 @@ func skipAll(s *expect.Suite, why string) {
 		}
 	}
 }
+
+// nowhere is why a check of proofs has no place to run.
+const nowhere = "no client and endpoint of the target can show it"
 
 func grants() []string {
 	return []string{harness.CodeGrant, harness.RefreshGrant, harness.ClientCredentialsGrant, harness.JWTBearerGrant}
@@ -169,7 +173,7 @@ func proofs(s *expect.Suite) {
 			s.It(a.Check, where.at, func(c *expect.Case) { proof(c, s, a, where) })
 		}
 		if !placed {
-			s.Skip(a.Check, expect.Place{Endpoint: "token"}, "no client and endpoint of the target can show it")
+			s.Skip(a.Check, expect.Place{Endpoint: "token"}, nowhere)
 		}
 	}
 }

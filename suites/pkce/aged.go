@@ -1,0 +1,91 @@
+package pkce
+
+import (
+	"time"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// AgedSpecs declares the checks of codes and tokens that were made before the first check. They are declared after all others.
+func AgedSpecs(s *expect.Suite) {
+	agedCode(s)
+	expiredTokens(s)
+}
+
+func agedCode(s *expect.Suite) {
+	check := attacks.Aged().Code
+	at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant}
+	trial := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant })
+	if trial == nil {
+		s.Skip(check, at, "no client of the target file has the authorization_code grant")
+		return
+	}
+	at.Client = trial.Client.ClientID
+	s.It(check, at, func(c *expect.Case) {
+		if s.Aged.Code == nil {
+			c.Unlearned("there is no code that could grow old: %s", s.Aged.WhyNot)
+		}
+		who := s.Honest(s.Aged.Trial.Client, s.Aged.Trial.Binding)
+		c.GrownOld(s.Aged.Made.Add(attacks.CodeAge))
+		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
+			return c.Loot(c.Redeem(s.Aged.Code, harness.TokenRequest{Who: who}), harness.CodeGrant)
+		}, "a new code")
+		c.Measured("a code of %s", attacks.CodeAge)
+		c.Refuses(answer, check.Refusal)
+	})
+}
+
+// expiredTokens tries at each resource a token that opened it before the first check, and has expired since.
+func expiredTokens(s *expect.Suite) {
+	check := attacks.Aged().Token
+	resources := s.Resources()
+	for _, r := range resources {
+		at := expect.Place{Endpoint: r.Name, Role: harness.ResourceServer}
+		if why := unripe(s, r); why != "" {
+			s.Skip(check, at, why)
+			continue
+		}
+		s.It(check, at, func(c *expect.Case) {
+			old := s.Aged.Of(r)
+			if old == nil {
+				c.Unlearned("no client got a token for %s that could expire", r.Name)
+			}
+			who := old.Who
+			c.Assume(old.Opened).To(expect.BeAccepted(), "the token when it was new")
+			honest := func() harness.Outcome {
+				return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, old.Trial.Grant), Resource: r})
+			}
+			var answer harness.Outcome
+			for _, leeway := range attacks.TokenLeeways() {
+				c.GrownOld(old.Made.Add(old.Lifetime + leeway))
+				answer = c.Between(honest, func() harness.Outcome {
+					return c.Call(harness.ResourceCall{Who: who, Token: old.AccessToken, Resource: r})
+				}, "a new token")
+				c.Measured("%s after its end", leeway)
+				if answer.State != harness.Granted {
+					break
+				}
+			}
+			c.Refuses(answer, check.Refusal)
+		})
+	}
+	if len(resources) == 0 {
+		s.Skip(check, expect.Place{Endpoint: "resource", Role: harness.ResourceServer}, "the target file names no resource")
+	}
+}
+
+// unripe says why the end of a resource's token is not waited for, or "".
+func unripe(s *expect.Suite, r *harness.Resource) string {
+	if s.Aged == nil || s.Aged.Of(r) == nil {
+		return ""
+	}
+	switch lifetime := s.Aged.Of(r).Lifetime; {
+	case lifetime == 0:
+		return "observed: the server does not say when its token for " + r.Name + " expires"
+	case lifetime > attacks.TokenPatience:
+		return "observed: the token for " + r.Name + " lives " + lifetime.Round(time.Second).String() + "; the end of one that lives longer than " + attacks.TokenPatience.String() + " is not waited for"
+	}
+	return ""
+}

@@ -151,6 +151,23 @@ func Certificates() []CertificateAttack {
 			}},
 		{Check: row("mtls-self-made-subject", "refuses a self-signed certificate with the registered subject", rfc8705("2.1"), other, invalidClient(), "", "MTLS-AS-07.2", impersonated, "validate the chain up to a trust anchor for clients"),
 			Clients: pki, At: authenticated, Certificate: selfMade},
+		{Check: func() Check {
+			c := row("mtls-second-ca", "refuses the registered subject from another CA that it trusts", rfc8705("7.4"), other, invalidClient(), "second-trusted-ca", "MTLS-AS-08.1", "whoever gets a certificate from any CA that the server trusts, for whatever purpose, can act in the name of the client", "trust only the CA that names the clients, or compare the issuer too")
+			c.Level, c.Severity = harness.Should, harness.High
+			return c
+		}(), Clients: pki, At: authenticated, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
+			return f.Tester.SecondClientCA().Issue(harness.Issue{Name: "a certificate with the same names of a second CA", Like: f.Right.Leaf})
+		}},
+		{Check: row("mtls-beside", "refuses a client whose certificate only stands behind the attacker's in the chain", rfc8705("2.1"), wrong, invalidClient(), "trusted-ca", "", impersonated, "look at the leaf alone, whose key the connection proved"),
+			Clients: pki, At: authenticated, Certificate: issued(func(f CertificateFacts, w *harness.Issue) { *w = stranger(f) })},
+		{Check: row("mtls-beside-stranger", "refuses a client whose certificate only stands behind a stranger's in the chain", rfc8705("2.1"), wrong, invalidClient(), "", "", impersonated, "look at the leaf alone, whose key the connection proved"),
+			Clients: pki, At: authenticated, Certificate: behindStranger},
+		{Check: row("mtls-self-signed-beside", "refuses a client whose registered certificate only stands behind the attacker's in the chain", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed", "", impersonated, "look at the leaf alone, whose key the connection proved"),
+			Clients: selfSigned, At: authenticated, Certificate: behindStranger},
+		{Check: row("mtls-self-signed-ca-issued", "refuses a CA's certificate with the subject of a self-signed one", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed trusted-ca", "MTLS-AS-11.3", impersonated, "compare the certificate with the registered ones; a chain proves nothing here"),
+			Clients: selfSigned, At: authenticated, Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
+				w.Name, w.Serial = "a certificate of the CA with the same names and serial number", f.Right.Leaf.SerialNumber
+			})},
 		{Check: row("mtls-expired", "refuses an expired certificate of the trusted CA", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.4", "a certificate that was given up still authenticates", "validate the dates of the chain"),
 			Clients: pki, At: authenticated, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 				w.Name, w.NotAfter = "an expired certificate", time.Now().Add(-time.Hour)
@@ -186,10 +203,7 @@ func Certificates() []CertificateAttack {
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) { w.Serial = f.Right.Leaf.SerialNumber })},
 		{Check: row("mtls-bound-stranger", "refuses a bound token with a stranger's certificate", rfc8705("3"), wrong, invalidToken(), "", "MTLS-RS-03.2", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: selfMade},
 		{Check: row("mtls-bound-beside", "refuses a bound token whose certificate only stands behind the attacker's in the chain", rfc8705("3"), wrong, invalidToken(), "trusted-ca", "MTLS-RS-03.5", stolen, "compare the leaf whose key the connection proved"), At: resource,
-			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
-				w.Subject, w.Beside = &pkix.Name{CommonName: "attacker.popcheck.example"}, f.Right
-				*w = w.SetNames()
-			})},
+			Certificate: issued(func(f CertificateFacts, w *harness.Issue) { *w = stranger(f) })},
 		{Check: row("mtls-bound-other-client", "refuses a bound token with the certificate of another client", rfc8705("3"), wrong, invalidToken(), "second-client", "MTLS-RS-03.3", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: ofOther},
 		{Check: func() Check {
 			c := row("mtls-bound-renewed", "refuses a bound token with a renewed certificate over the same key", rfc8705("3"), wrong, invalidToken(), "", "MTLS-RS-03.4", "the key decides, not the certificate to which the token is bound", "compare the hash of the whole certificate")
@@ -197,6 +211,16 @@ func Certificates() []CertificateAttack {
 			return c
 		}(), At: resource, Certificate: sameKey},
 	}
+}
+
+// stranger is the attacker's own certificate, with the victim's behind it in the chain.
+func stranger(f CertificateFacts) harness.Issue {
+	return harness.Issue{Name: "the attacker's certificate, before the right one", Like: f.Right.Leaf, Subject: &pkix.Name{CommonName: "attacker.popcheck.example"}, Beside: f.Right}.SetNames()
+}
+
+func behindStranger(f CertificateFacts) (*harness.Certificate, error) {
+	var nobody *harness.Authority
+	return nobody.Issue(stranger(f))
 }
 
 func selfMade(f CertificateFacts) (*harness.Certificate, error) {

@@ -207,16 +207,16 @@ func Headers() []HeaderAttack {
 				Refusal: invalidToken(), Covers: covers, Why: "a stolen token works for the thief, who adds the victim's public certificate", Fix: fix}}
 	}
 	return []HeaderAttack{
-		as("mtls-header-pem-escaped", "takes no certificate from a header as escaped PEM", "MTLS-AS-17.1 MTLS-AS-17.4 MTLS-AS-17.10", Bare, asEscapedPEM),
-		as("mtls-header-pem", "takes no certificate from a header as PEM in one line", "MTLS-AS-17.1 MTLS-AS-17.7 MTLS-AS-17.10", Bare, asPEM),
-		as("mtls-header-der", "takes no certificate from a header as base64", "MTLS-AS-17.1 MTLS-AS-17.4 MTLS-AS-17.10", Bare, asDER, traefik),
-		as("mtls-header-client-cert", "takes no certificate from Client-Cert", "MTLS-AS-17.2 MTLS-AS-17.10", Bare, clientCert, under(byteSequence, "X-Client-Cert-Leaf", "X-Client-Cert")),
-		as("mtls-header-xfcc", "takes no certificate from X-Forwarded-Client-Cert", "MTLS-AS-17.3", Bare, forwardedClientCert),
-		as("mtls-header-verdict", "takes no header's word for who the client is", "MTLS-AS-17.5", Bare, verdicts...),
-		as("mtls-header-over-certificate", "believes the certificate of the connection, not that of a header", "MTLS-AS-17.6", OwnCertificate, append(certificates, verdicts...)...),
+		as("mtls-header-pem-escaped", "refuses a certificate in a header as escaped PEM", "MTLS-AS-17.1 MTLS-AS-17.4 MTLS-AS-17.10", Bare, asEscapedPEM),
+		as("mtls-header-pem", "refuses a certificate in a header as PEM in one line", "MTLS-AS-17.1 MTLS-AS-17.7 MTLS-AS-17.10", Bare, asPEM),
+		as("mtls-header-der", "refuses a certificate in a header as base64", "MTLS-AS-17.1 MTLS-AS-17.4 MTLS-AS-17.10", Bare, asDER, traefik),
+		as("mtls-header-client-cert", "refuses a certificate in Client-Cert", "MTLS-AS-17.2 MTLS-AS-17.10", Bare, clientCert, under(byteSequence, "X-Client-Cert-Leaf", "X-Client-Cert")),
+		as("mtls-header-xfcc", "refuses a certificate in X-Forwarded-Client-Cert", "MTLS-AS-17.3", Bare, forwardedClientCert),
+		as("mtls-header-verdict", "refuses a header's word for who the client is", "MTLS-AS-17.5", Bare, verdicts...),
+		as("mtls-header-over-certificate", "refuses a certificate in a header beside another one in TLS", "MTLS-AS-17.6", OwnCertificate, append(certificates, verdicts...)...),
 
-		rs("mtls-bound-header", "opens a bound token for no certificate in a header", "MTLS-RS-04.1 MTLS-RS-04.3", Bare, certificates...),
-		rs("mtls-bound-header-verdict", "opens a bound token for no header's word", "MTLS-RS-04.1", Bare, verdicts...),
-		rs("mtls-bound-header-over-certificate", "opens a bound token for the certificate of the connection, not for that of a header", "MTLS-RS-04.2", OwnCertificate, append(certificates, verdicts...)...),
+		rs("mtls-bound-header", "refuses a bound token whose certificate stands in a header only", "MTLS-RS-04.1 MTLS-RS-04.3", Bare, certificates...),
+		rs("mtls-bound-header-verdict", "refuses a bound token for whose certificate a header vouches", "MTLS-RS-04.1", Bare, verdicts...),
+		rs("mtls-bound-header-over-certificate", "refuses a bound token whose certificate stands in a header beside another one in TLS", "MTLS-RS-04.2", OwnCertificate, append(certificates, verdicts...)...),
 	}
 }

@@ -59,7 +59,7 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 	if err != nil {
 		c.Unlearned("the attacking certificate cannot be made: %v", err)
 	}
-	honest := c.Proven(where.at.Key("mtls"), func() harness.Outcome { return where.honest(c) })
+	honest := where.proven(c)
 	c.Assume(honest()).To(expect.BeAccepted(), "the right certificate")
 	answer := where.attempt(c, func(m *harness.Message, f harness.Facts) {
 		m.Who.Cert = cert

@@ -293,6 +293,11 @@ func everyGrant(s *expect.Suite, have []site) []site {
 	return out
 }
 
+// proven is the honest call of the site, shared with the checks that run there before and after.
+func (where site) proven(c *expect.Case) func() harness.Outcome {
+	return c.Proven(where.at.Key("mtls"), func() harness.Outcome { return where.honest(c) })
+}
+
 // refuses judges an attack at a site.
 func (where site) refuses(c *expect.Case, answer harness.Outcome, form harness.Refusal) {
 	if where.kind == attacks.AtRevocation && answer.State == harness.Refused && answer.Status == 200 {

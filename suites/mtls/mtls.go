@@ -85,17 +85,24 @@ func other(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, where s
 	if !strings.Contains(a.ID, "other-client") {
 		return nil
 	}
+	t := second(c, s, where.who.Client)
+	c.Assume(c.Obtained(s.Honest(t.Client, harness.CertificateBound), t.Grant)).To(expect.BeAccepted(), "client "+t.Client.ClientID+" with its own certificate")
+	return t.Client
+}
+
+// second is another client with a certificate, one that the server trusts in the same way if it can be had: a self-signed certificate
+// is refused where any certificate of the CA would do.
+func second(c *expect.Case, s *expect.Suite, first *harness.Client) *harness.Trial {
 	t := s.Pick(func(t harness.Trial) bool {
-		return bound(t) && t.Client != where.who.Client && t.Client.TokenEndpointAuthMethod == where.who.Client.TokenEndpointAuthMethod
+		return bound(t) && t.Client != first && t.Client.TokenEndpointAuthMethod == first.TokenEndpointAuthMethod
 	})
 	if t == nil {
-		t = s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != where.who.Client })
+		t = s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != first })
 	}
 	if t == nil {
 		c.NotApplicable("the target file names no second client with a certificate")
 	}
-	c.Assume(c.Obtained(s.Honest(t.Client, harness.CertificateBound), t.Grant)).To(expect.BeAccepted(), "client "+t.Client.ClientID+" with its own certificate")
-	return t.Client
+	return t
 }
 
 // thumbprint reads the certificate that a token is bound to (RFC 8705 §3.1).
@@ -268,11 +275,7 @@ func refresh(s *expect.Suite) {
 	attack(k.RefreshOther, public, strangers)
 	attack(k.RefreshNone, public, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
 	attack(k.RefreshOfOther, pick((*harness.Client).MutualTLS), func(c *expect.Case, who harness.Identity) *harness.Certificate {
-		t := s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != who.Client && t.Client.MutualTLS() })
-		if t == nil {
-			c.NotApplicable("the target file names no second client with a certificate")
-		}
-		return c.CertificateOf(t.Client)
+		return c.CertificateOf(second(c, s, who.Client).Client)
 	})
 }
 

@@ -136,6 +136,7 @@ func catalogue() []Entry {
 		add(harness.DPoP, a.Check)
 	}
 	add(harness.DPoP, Keys().all()...)
+	add(harness.DPoP, Rotations().dpop()...)
 	for _, a := range Nonces() {
 		add(harness.DPoP, a.Check)
 	}
@@ -150,6 +151,7 @@ func catalogue() []Entry {
 		add(harness.MTLS, a.Check)
 	}
 	add(harness.MTLS, CertificateBindings().all()...)
+	add(harness.MTLS, Rotations().mtls()...)
 	return out
 }
 

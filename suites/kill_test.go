@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/fixtures"
@@ -40,7 +41,7 @@ func verdictsOf(fault, selection, dir string) (map[string]harness.Verdict, error
 		return nil, err
 	}
 	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: chosen, Evidence: expect.VerdictsOnly,
-		Slow: true, Clock: &agingClock{target: reference}})
+		Slow: true, Patience: time.Second, Clock: &agingClock{target: reference}})
 	if err != nil {
 		return nil, err
 	}

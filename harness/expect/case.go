@@ -259,6 +259,21 @@ func (c *Case) BoundTo(token *harness.Token, confirmation func(members map[strin
 	c.Passes("%s refuses the token in other hands", at.Name)
 }
 
+// Rotated is Prepared for a refresh token that came by a refresh itself. A server that keeps its refresh tokens has none.
+func (c *Case) Rotated(who harness.Identity) func(harness.TokenRequest) harness.Outcome {
+	first := c.Obtain(who, harness.CodeGrant)
+	c.Assume(first).To(BeAccepted(), "the honest flow")
+	second := c.Refresh(first.Token, harness.TokenRequest{Who: who})
+	c.Assume(second).To(BeAccepted(), "the honest refresh")
+	if token := second.Token.RefreshToken; token == "" || token == first.Token.RefreshToken {
+		c.NotApplicable("observed: a refresh brings no new refresh token")
+	}
+	return func(q harness.TokenRequest) harness.Outcome {
+		q.Who = or(q.Who, who)
+		return c.Refresh(second.Token, q)
+	}
+}
+
 func or(a, b harness.Identity) harness.Identity {
 	if a.Client == nil {
 		return b

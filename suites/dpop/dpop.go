@@ -21,6 +21,7 @@ func Specs(s *expect.Suite) {
 	replay(s)
 	binding(s)
 	refresh(s)
+	rotation(s)
 	codeBinding(s)
 	nonces(s)
 	wrongNonces(s)

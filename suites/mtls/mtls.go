@@ -16,6 +16,7 @@ func Specs(s *expect.Suite) {
 	headers(s)
 	tokens(s)
 	refresh(s)
+	rotation(s)
 	resources(s)
 }
 

@@ -1,0 +1,64 @@
+package dpop
+
+import (
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// rotation looks at bindings after a refresh: that of the refresh token of a public client stays, that of the access token of a
+// confidential client moves with its key (RFC 9449 §5).
+func rotation(s *expect.Suite) {
+	k := attacks.Rotations()
+	pick := func(fits func(*harness.Client) bool) *harness.Trial {
+		return s.Pick(func(t harness.Trial) bool {
+			return t.Grant == harness.CodeGrant && t.Binding == harness.DPoPBound && t.Refresh != harness.No && fits(t.Client)
+		})
+	}
+	at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
+	stolen := func(check attacks.Check, key *harness.Key) {
+		t := pick((*harness.Client).Public)
+		if t == nil {
+			s.Skip(check, at, "no public client gets a refresh token with DPoP")
+			return
+		}
+		at := at
+		at.Client = t.Client.ClientID
+		who := s.Honest(t.Client, harness.DPoPBound)
+		s.It(check, at, func(c *expect.Case) {
+			thief := who
+			thief.Key = key
+			send := c.Rotated(who)
+			answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+				return c.Loot(send(harness.TokenRequest{Who: thief}), harness.RefreshGrant)
+			}, "the honest refresh")
+			c.Refuses(answer, check.Refusal)
+		})
+	}
+	stolen(k.OtherKey, s.ProofKey("attacker"))
+	stolen(k.NoProof, nil)
+	t := pick(func(c *harness.Client) bool { return c.Confidential() })
+	if t == nil || len(t.Opens) == 0 {
+		s.Skip(k.OldKey, at, "no confidential client gets a refresh token with DPoP and opens a resource")
+		return
+	}
+	r := t.Opens[0]
+	who := s.Honest(t.Client, harness.DPoPBound)
+	moved := who
+	moved.Key = s.ProofKey("new key of " + t.Client.ClientID)
+	place := expect.Place{Endpoint: r.Name, Grant: harness.RefreshGrant, Client: t.Client.ClientID, Role: harness.ResourceServer}
+	s.It(k.OldKey, place, func(c *expect.Case) {
+		honest := func() harness.Outcome {
+			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, harness.RefreshGrant), Resource: r})
+		}
+		o := c.Prepared(who, harness.RefreshGrant)(harness.TokenRequest{Who: moved})
+		if o.State == harness.Refused {
+			c.NotApplicable("observed: a new key is refused at refresh (%s)", o)
+		}
+		c.Assume(o).To(expect.BeAccepted(), "the refresh with a new key")
+		answer := c.Between(honest, func() harness.Outcome {
+			return c.Call(harness.ResourceCall{Who: who, Token: o.Token.AccessToken, Resource: r})
+		}, "a token of the old key with that key")
+		c.Refuses(answer, k.OldKey.Refusal)
+	})
+}

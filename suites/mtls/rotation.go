@@ -1,0 +1,97 @@
+package mtls
+
+import (
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
+)
+
+// rotation looks at bindings after a refresh: that of the refresh token of a public client stays (RFC 8705 §4), that of the access
+// token of a client that authenticates by its certificate follows a renewed one.
+func rotation(s *expect.Suite) {
+	k := attacks.Rotations()
+	pick := func(fits func(*harness.Client) bool) *harness.Trial {
+		return s.Pick(func(t harness.Trial) bool {
+			return bound(t) && t.Grant == harness.CodeGrant && t.Refresh != harness.No && fits(t.Client)
+		})
+	}
+	at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
+	stolen := func(check attacks.Check, cert func(*expect.Case, harness.Identity) *harness.Certificate) {
+		t := pick((*harness.Client).Public)
+		if t == nil {
+			s.Skip(check, at, "no public client gets a refresh token with a certificate")
+			return
+		}
+		at := at
+		at.Client = t.Client.ClientID
+		who := s.Honest(t.Client, harness.CertificateBound)
+		s.It(check, at, func(c *expect.Case) {
+			wrong := cert(c, who)
+			send := c.Rotated(who)
+			answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+				return c.Loot(send(with(c, who, wrong)), harness.RefreshGrant)
+			}, "the honest refresh")
+			c.Refuses(answer, check.Refusal)
+		})
+	}
+	stolen(k.OtherCertificate, strangers)
+	stolen(k.NoCertificate, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
+
+	t := pick(func(c *harness.Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" })
+	if t == nil || s.ClientCA() == nil {
+		s.Skip(k.Renewed, at, "no client with tls_client_auth gets a refresh token, or the target file names no client_ca to renew its certificate with")
+		s.Skip(k.FollowsNew, at, "no client with tls_client_auth gets a refresh token, or the target file names no client_ca to renew its certificate with")
+		return
+	}
+	at.Client = t.Client.ClientID
+	who := s.Honest(t.Client, harness.CertificateBound)
+	renew := func(c *expect.Case) (*harness.Certificate, harness.Outcome) {
+		cert, err := s.ClientCA().Issue(harness.Issue{Name: "a renewed certificate", Like: who.Cert.Leaf})
+		if err != nil {
+			c.Unlearned("a renewed certificate cannot be made: %v", err)
+		}
+		send := c.Prepared(who, harness.RefreshGrant)
+		return cert, c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+			return send(with(c, who, cert))
+		}, "the honest refresh")
+	}
+	s.It(k.Renewed, at, func(c *expect.Case) {
+		_, answer := renew(c)
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Passes("the refresh token works with a renewed certificate")
+	})
+	if !t.Client.TLSClientCertificateBoundAccessTokens {
+		s.Skip(k.FollowsNew, at, "declared: client "+t.Client.ClientID+" does not ask for certificate-bound tokens")
+		return
+	}
+	s.It(k.FollowsNew, at, func(c *expect.Case) {
+		cert, answer := renew(c)
+		if answer.State == harness.Refused {
+			c.NotApplicable("observed: a renewed certificate is refused at refresh (%s)", answer)
+		}
+		c.Assume(answer).To(expect.BeAccepted(), "the refresh with a renewed certificate")
+		claims, jwt := answer.Token.Claims()
+		got, claimed := thumbprint(claims)
+		if jwt && claimed && got != cert.Thumbprint() {
+			c.Fails("cnf.x5t#S256 of the refreshed token is %q, the hash of the certificate of the request is %q", got, cert.Thumbprint())
+		}
+		if len(t.Opens) > 0 {
+			var old harness.Outcome
+			c.Attack(func() {
+				old = c.Call(harness.ResourceCall{Who: who, Token: answer.Token.AccessToken, Resource: t.Opens[0]})
+			})
+			c.Assume(c.Obtained(who, harness.RefreshGrant)).To(expect.BeAccepted(), "a token of the old certificate with that certificate")
+			c.Refuses(old, k.FollowsNew.Refusal)
+			return
+		}
+		if !jwt || !claimed {
+			c.Unlearned("nothing shows what the refreshed token is bound to: it is opaque, and the client opens no resource")
+		}
+		c.Passes("the refreshed token is bound to the renewed certificate")
+	})
+}
+
+// with is a refresh over another certificate, at the address that the client would use.
+func with(c *expect.Case, who harness.Identity, cert *harness.Certificate) harness.TokenRequest {
+	return harness.TokenRequest{Who: who, At: c.Metadata.Endpoint("token_endpoint", who.Cert), Change: func(m *harness.Message, _ harness.Facts) { m.Who.Cert = cert }}
+}

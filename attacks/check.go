@@ -129,6 +129,10 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, DirectEndpoints().all()...)
+	for _, a := range Tokens() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, TokensAtResource().all()...)
 	for _, a := range Proofs() {
 		add(harness.DPoP, a.Check)
 	}
@@ -173,6 +177,7 @@ func Profiles() []Profile {
 func LevelUnder(c Check, profile string) harness.Level {
 	strict := map[string]bool{ // hardening or should in bcp, must where the text demands it of the server
 		"pkce-challenge-missing": true, "pkce-method-plain": true, "implicit-token": true, "hybrid-code-token": true,
+		"resource-query-token": true,
 	}
 	switch profile {
 	case "oauth21", "fapi2":
@@ -187,7 +192,7 @@ func LevelUnder(c Check, profile string) harness.Level {
 		}
 	case "rfc":
 		switch c.ID {
-		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "implicit-token", "hybrid-code-token", "refresh-replay-revokes-refresh-token":
+		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "implicit-token", "hybrid-code-token", "resource-query-token", "refresh-replay-revokes-refresh-token":
 			return harness.Hardening
 		}
 	}
@@ -199,6 +204,18 @@ func rfc6749(section string) harness.Clause {
 }
 func rfc7523(section, item string) harness.Clause {
 	return harness.Clause{Spec: "RFC 7523", Section: section, Item: item}
+}
+func rfc6750(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 6750", Section: section}
+}
+func rfc7009(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 7009", Section: section}
+}
+func rfc8414(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 8414", Section: section}
+}
+func rfc9068(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 9068", Section: section}
 }
 func rfc7636(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 7636", Section: section}

@@ -70,11 +70,7 @@ func ResourceRequests() []ResourceAttack {
 		{Check: row("dpop-as-bearer", "refuses a bound token as a bearer token", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.1", bearerAgain, "refuse a token with cnf.jkt under the Bearer scheme"), Scheme: "Bearer", NoProof: Proof},
 		{Check: lesser("dpop-as-bearer-with-proof", "refuses a bound token under the Bearer scheme, even with a proof", rfc9449("7.2", ""), harness.Low, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.3", "the scheme is wrong, though possession is proven", "refuse a token with cnf.jkt under the Bearer scheme"), Scheme: "Bearer"},
 		{Check: row("dpop-token-in-query", "refuses a bound token in the query, without a proof", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(harness.Refusal{Status: []int{401}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, 400), "DPOP-RS-17.4", bearerAgain, "do not take tokens from the query"), NoProof: Proof,
-			Change: func(m *harness.Message, _ harness.Facts) {
-				token := bearerOf(m)
-				m.Header = withoutHeader(m.Header, "Authorization")
-				m.Params.Set("access_token", token)
-			}},
+			Change: inQuery},
 		{Check: needing("bearer", row("dpop-scheme-for-plain-token", "refuses an unbound token under the DPoP scheme", rfc9449("7.1", ""), harness.High, harness.Downgrade, tokenOrProof, "DPOP-RS-18.1", "a stolen bearer token passes for a bound one with anyone's proof", "require cnf.jkt in the token and compare it")), Token: PlainToken},
 		{Check: lesser("dpop-two-authorizations", "refuses a request with Bearer and DPoP together", rfc9449("7.2", ""), harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, "DPOP-RS-19.1", "servers in a chain may read different headers", "refuse more than one Authorization header field"),
 			Change: func(m *harness.Message, _ harness.Facts) {

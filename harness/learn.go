@@ -193,6 +193,9 @@ func (t *Tester) discoverCapabilities() {
 	declared("cert-header", "certificate_header", t.Target.CertificateHeader != "")
 	declared("mtls-pki", "client with tls_client_auth", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" }))
 	declared("mtls-self-signed", "client with self_signed_tls_client_auth", any(func(c Client) bool { return c.TokenEndpointAuthMethod == "self_signed_tls_client_auth" }))
+	declared("second-rs", "two resources with a resource indicator of their own (resources: resource)", slices.ContainsFunc(t.Target.Resources, func(r Resource) bool {
+		return r.Indicator != "" && slices.ContainsFunc(t.Target.Resources, func(o Resource) bool { return o.Indicator != "" && o.Indicator != r.Indicator })
+	}))
 	declared("rs", "resources", len(t.Target.Resources) > 0 || m.Has("userinfo_endpoint"))
 }
 
@@ -551,6 +554,29 @@ func (tr *Trace) Obtain(who Identity, grant string) Outcome {
 		return o
 	}
 	return tr.Redeem(o.Code, TokenRequest{Who: who})
+}
+
+// ObtainFor gets a token for a resource, by its name where it has one (RFC 8707 §2), and with a scope; "" is the client's own.
+func (tr *Trace) ObtainFor(who Identity, grant string, r *Resource, scope string) Outcome {
+	named := func(m *Message, _ Facts) {
+		if r.Indicator != "" {
+			m.Params.Set("resource", r.Indicator)
+		}
+	}
+	asked := func(m *Message, f Facts) {
+		named(m, f)
+		if scope != "" {
+			m.Params.Set("scope", scope)
+		}
+	}
+	if grant == ClientCredentialsGrant {
+		return tr.ClientCredentials(TokenRequest{Who: who, Change: asked})
+	}
+	o := tr.Authorize(AuthorizationRequest{Who: who, Change: asked})
+	if o.State != Granted {
+		return o
+	}
+	return tr.Redeem(o.Code, TokenRequest{Who: who, Change: named})
 }
 
 // observeCapabilities sums the trials up.

@@ -23,12 +23,18 @@ type ResourceCall struct {
 	Proof    ProofChange
 }
 
-// Call asks for a resource. Granted means that the answer is the one that the target file names as the proof of access.
+// Call asks for a resource. Granted means that the answer is the one that the target file names as the proof of access. At a
+// resource that opened for a token that nobody issued nothing is learned.
 func (tr *Trace) Call(q ResourceCall) Outcome {
-	at := q.Resource.Name
-	if why := tr.Distrusted(at); why != "" {
-		return Outcome{At: at, Why: why}
+	if why := tr.Distrusted(q.Resource.Name); why != "" {
+		return Outcome{At: q.Resource.Name, Why: why}
 	}
+	return tr.Ask(q)
+}
+
+// Ask is Call for the one question whether a resource can be trusted.
+func (tr *Trace) Ask(q ResourceCall) Outcome {
+	at := q.Resource.Name
 	scheme := q.Scheme
 	if scheme == "" {
 		scheme = "Bearer"

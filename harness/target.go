@@ -109,12 +109,13 @@ type Login struct {
 
 // Resource is a protected resource; Status is the answer that proves access.
 type Resource struct {
-	Line   int
-	Name   string
-	URL    string
-	Method string // default GET
-	Scope  string
-	Status int // grants: {status: …}; default 200
+	Line      int
+	Name      string
+	URL       string
+	Method    string // default GET
+	Scope     string
+	Indicator string // resource: what tokens for it are asked for with (RFC 8707); "" when they need not name it
+	Status    int    // grants: {status: …}; default 200
 }
 
 // Limits bound what popcheck does to a target and what it takes from one.

@@ -1514,7 +1514,7 @@ func (l *targetLoader) command(at yamlPlace) []string {
 func (l *targetLoader) resources(at yamlPlace) []Resource {
 	var all []Resource
 	for _, item := range l.list(at) {
-		table, ok := l.table(item, []string{"name", "url", "method", "scope", "grants"})
+		table, ok := l.table(item, []string{"name", "url", "method", "scope", "resource", "grants"})
 		if !ok {
 			continue
 		}
@@ -1526,6 +1526,9 @@ func (l *targetLoader) resources(at yamlPlace) []Resource {
 			Method: defaultMethod,
 			Scope:  l.scope(table),
 			Status: l.grantStatus(table),
+
+			// RFC 8707 §2: an absolute URI without a fragment.
+			Indicator: l.matching(table, "resource", `^[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+$`, "write the absolute URI that tokens for it are asked for with"),
 		}
 		if at, ok := table.values["url"]; ok {
 			if _, ok := l.absoluteURL(at); ok {

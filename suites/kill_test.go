@@ -25,23 +25,14 @@ import (
 	"github.com/popcheck/popcheck/suites"
 )
 
-// verdictsOf runs a selection against the reference target with a fault.
-func verdictsOf(fault, selection, dir string) (map[string]harness.Verdict, error) {
+// verdictsOf runs a selection against the target of the options.
+func verdictsOf(o suites.Options, selection string) (map[string]harness.Verdict, error) {
 	chosen, err := suites.ParseSelection(selection)
 	if err != nil {
 		return nil, err
 	}
-	reference, err := fixtures.Start(fixtures.Options{Fault: fault, Dir: dir, Named: true})
-	if err != nil {
-		return nil, err
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		return nil, err
-	}
-	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: chosen, Evidence: expect.VerdictsOnly,
-		Slow: true, Patience: time.Second, Clock: &agingClock{target: reference}})
+	o.Version, o.Profile, o.FailOn, o.Select, o.Evidence = "test", "bcp", harness.Must, chosen, expect.VerdictsOnly
+	run, err := suites.Run(context.Background(), o)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +43,20 @@ func verdictsOf(fault, selection, dir string) (map[string]harness.Verdict, error
 	return out, nil
 }
 
+// verdictsOfReference runs a selection against the reference target with a fault.
+func verdictsOfReference(t *testing.T, fault, selection string) (map[string]harness.Verdict, error) {
+	reference, err := fixtures.Start(fixtures.Options{Fault: fault, Dir: filepath.Join(t.TempDir(), "target"), Named: true})
+	if err != nil {
+		return nil, err
+	}
+	defer reference.Close()
+	target, err := harness.LoadTarget(reference.TargetFile())
+	if err != nil {
+		return nil, err
+	}
+	return verdictsOf(suites.Options{Target: target, Slow: true, Patience: time.Second, Clock: &agingClock{target: reference}}, selection)
+}
+
 type killed struct {
 	Fault    string
 	Verdicts map[string]harness.Verdict
@@ -59,10 +64,13 @@ type killed struct {
 }
 
 // TestKillWorker runs a part of the matrix in a process of its own: Ginkgo's tree is global to a process.
-func TestKillWorker(t *testing.T) {
+func TestKillWorker(t *testing.T) { work(t, verdictsOfReference) }
+
+// work runs the faults that killAll gave to this process.
+func work(t *testing.T, verdicts func(t *testing.T, fault, selection string) (map[string]harness.Verdict, error)) {
 	list := os.Getenv("POPCHECK_KILL_FAULTS")
 	if list == "" {
-		t.Skip("only for TestKillMatrix")
+		t.Skip("only for the tests that start it")
 	}
 	out, err := os.Create(os.Getenv("POPCHECK_KILL_OUT"))
 	if err != nil {
@@ -71,35 +79,37 @@ func TestKillWorker(t *testing.T) {
 	defer out.Close()
 	for _, one := range strings.Split(list, ";") {
 		id, selection, _ := strings.Cut(one, "=")
-		k := killed{Fault: id}
-		if k.Verdicts, err = verdictsOf(id, selection, filepath.Join(t.TempDir(), "target")); err != nil {
-			k.Error = err.Error()
-		}
-		if err := json.NewEncoder(out).Encode(k); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(id, func(t *testing.T) {
+			k := killed{Fault: id}
+			if k.Verdicts, err = verdicts(t, id, selection); err != nil {
+				k.Error = err.Error()
+			}
+			if err := json.NewEncoder(out).Encode(k); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
-// killAll runs the reference target with each fault, in as many processes as there are processors; "" is the sound target, and
-// selections say what is run against which.
-func killAll(t *testing.T, faults []string, selections map[string]string) map[string]map[string]harness.Verdict {
+// killAll has a target attacked with each fault by the test named worker, in two processes for each processor; "" is the sound
+// target, and selections say what is run against which.
+func killAll(t *testing.T, worker string, faults []string, selections map[string]string) map[string]map[string]harness.Verdict {
 	t.Helper()
 	// Popcheck and target wait for each other half of the time. No workers at all: nothing to run again.
 	workers := min(2*runtime.GOMAXPROCS(0), len(faults))
-	type worker struct {
+	type process struct {
 		cmd  *exec.Cmd
 		file string
 		log  strings.Builder
 	}
-	var all []*worker
+	var all []*process
 	for i := range workers {
 		var part []string
 		for j := i; j < len(faults); j += workers {
 			part = append(part, faults[j]+"="+selections[faults[j]])
 		}
-		w := &worker{file: filepath.Join(t.TempDir(), fmt.Sprint(i))}
-		w.cmd = exec.Command(os.Args[0], "-test.run=^TestKillWorker$", "-test.timeout=60m")
+		w := &process{file: filepath.Join(t.TempDir(), fmt.Sprint(i))}
+		w.cmd = exec.Command(os.Args[0], "-test.run=^"+worker+"$", "-test.timeout=60m")
 		w.cmd.Env = append(os.Environ(), "POPCHECK_KILL_FAULTS="+strings.Join(part, ";"), "POPCHECK_KILL_OUT="+w.file)
 		w.cmd.Stdout, w.cmd.Stderr = &w.log, &w.log
 		if err := w.cmd.Start(); err != nil {
@@ -155,14 +165,14 @@ func flips(sound, faulty map[string]harness.Verdict) []string {
 	return out
 }
 
-//go:embed testdata/kill/*.txt
+//go:embed testdata/kill/*.txt testdata/broken.txt
 var expectations embed.FS
 
-// expected reads testdata/kill: a line "fault: verdict pattern pattern …; verdict pattern …" for each fault.
-func expected(t *testing.T) map[string]map[harness.Verdict][]string {
+// expected reads files of testdata: a line "fault: verdict pattern pattern …; verdict pattern …" for each fault.
+func expected(t *testing.T, names string) map[string]map[harness.Verdict][]string {
 	t.Helper()
 	out := map[string]map[harness.Verdict][]string{}
-	files, err := fs.Glob(expectations, "testdata/kill/*.txt")
+	files, err := fs.Glob(expectations, "testdata/"+names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +220,7 @@ func surprises(sound, faulty map[string]harness.Verdict, want map[harness.Verdic
 			}
 		}
 		if !known {
-			out = append(out, fmt.Sprintf("%s became %s, which testdata/kill does not list", key, verdict))
+			out = append(out, fmt.Sprintf("%s became %s, which is not listed", key, verdict))
 		}
 	}
 	for verdict, patterns := range want {
@@ -224,7 +234,7 @@ func surprises(sound, faulty map[string]harness.Verdict, want map[harness.Verdic
 					now = absent
 				}
 				if v == harness.Pass && glob(pattern, key) && now != verdict && now == v {
-					out = append(out, fmt.Sprintf("%s stayed %s, testdata/kill says %s", key, v, verdict))
+					out = append(out, fmt.Sprintf("%s stayed %s; %s is listed", key, v, verdict))
 				}
 			}
 		}
@@ -289,7 +299,7 @@ func TestKillMatrix(t *testing.T) {
 		faults = append(faults, f.ID)
 		weak[f.ID] = f.Weak
 	}
-	want := expected(t)
+	want := expected(t, "kill/*.txt")
 	for _, fault := range faults {
 		if want[fault] == nil {
 			t.Errorf("testdata/kill has no line for the fault %s", fault)
@@ -300,29 +310,20 @@ func TestKillMatrix(t *testing.T) {
 			t.Errorf("testdata/kill has a line for %s, which is no fault", fault)
 		}
 	}
-	if only := os.Getenv("POPCHECK_KILL_ONLY"); only != "" {
-		faults = slices.DeleteFunc(faults, func(fault string) bool {
-			return !slices.ContainsFunc(strings.Split(only, ","), func(pattern string) bool { return glob(pattern, fault) })
-		})
-	} else if raceEnabled || testing.Short() {
-		faults = everyNth(faults, 40)
-	}
+	faults = sample(faults, 40)
 	selections := map[string]string{}
 	for _, fault := range faults {
 		selections[fault] = suitesOf(want[fault])
 	}
-	got := killAll(t, append([]string{""}, faults...), selections)
-	again := killAll(t, slices.DeleteFunc(slices.Clone(faults), func(fault string) bool {
+	got := killAll(t, "TestKillWorker", append([]string{""}, faults...), selections)
+	again := killAll(t, "TestKillWorker", slices.DeleteFunc(slices.Clone(faults), func(fault string) bool {
 		return len(surprises(part(got[""], selections[fault]), got[fault], want[fault])) == 0
 	}), selections)
 	for fault, verdicts := range again {
 		t.Logf("%s was run again: %q", fault, surprises(part(got[""], selections[fault]), got[fault], want[fault]))
 		got[fault] = verdicts
 	}
-	if dump := os.Getenv("POPCHECK_KILL_DUMP"); dump != "" {
-		data, _ := json.MarshalIndent(got, "", " ")
-		os.WriteFile(dump, data, 0o644)
-	}
+	dump(t, "", got)
 	sound := got[""]
 	for key, v := range sound {
 		if v != harness.Pass {
@@ -357,6 +358,36 @@ func TestKillMatrix(t *testing.T) {
 		}
 	}
 	t.Logf("%d faults, %d checks, %d results each", len(faults), total, len(sound))
+}
+
+// sample is what POPCHECK_KILL_ONLY (patterns with commas between them) leaves of the faults; without it, under the race detector and
+// with -short, every nth.
+func sample(faults []string, n int) []string {
+	if only := os.Getenv("POPCHECK_KILL_ONLY"); only != "" {
+		return slices.DeleteFunc(slices.Clone(faults), func(fault string) bool {
+			return !slices.ContainsFunc(strings.Split(only, ","), func(pattern string) bool { return glob(pattern, fault) })
+		})
+	}
+	if raceEnabled || testing.Short() {
+		return everyNth(faults, n)
+	}
+	return faults
+}
+
+// dump writes the verdicts by fault to the file that POPCHECK_KILL_DUMP names, with a suffix; "" is the sound target.
+func dump(t *testing.T, suffix string, got map[string]map[string]harness.Verdict) {
+	t.Helper()
+	name := os.Getenv("POPCHECK_KILL_DUMP")
+	if name == "" {
+		return
+	}
+	data, err := json.MarshalIndent(got, "", " ")
+	if err == nil {
+		err = os.WriteFile(name+suffix, data, 0o644)
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func everyNth(in []string, n int) []string {

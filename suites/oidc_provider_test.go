@@ -32,8 +32,8 @@ func unless(t *testing.T, found bool, missing string) {
 	t.Skip(missing)
 }
 
-// startOIDCProvider starts the recipe and returns the path of its target file. The server ends with its standard input.
-func startOIDCProvider(t *testing.T, args ...string) string {
+// recipeCommand is start.mjs of the recipe, with what it needs or not at all.
+func recipeCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	unless(t, err == nil, "node is not installed: the run against oidc-provider is left out")
@@ -45,9 +45,15 @@ func startOIDCProvider(t *testing.T, args ...string) string {
 	unless(t, major >= 20, fmt.Sprintf("oidc-provider needs Node 20 or later, this is %s", version))
 	_, err = os.Stat(filepath.Join(recipe, "node_modules", "oidc-provider"))
 	unless(t, err == nil, "oidc-provider is not installed: run npm ci in fixtures/targets/oidc-provider (make test does)")
-
-	cmd := exec.Command(node, append([]string{"start.mjs", "--stdin", "--dir", t.TempDir()}, args...)...)
+	cmd := exec.Command(node, append([]string{"start.mjs"}, args...)...)
 	cmd.Dir = recipe
+	return cmd
+}
+
+// startOIDCProvider starts the recipe and loads its target file. The server ends with its standard input.
+func startOIDCProvider(t *testing.T, args ...string) *harness.Target {
+	t.Helper()
+	cmd := recipeCommand(t, append([]string{"--stdin", "--dir", t.TempDir()}, args...)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	stdin, err := cmd.StdinPipe()
@@ -65,11 +71,15 @@ func startOIDCProvider(t *testing.T, args ...string) string {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		if path, ok := strings.CutPrefix(lines.Text(), "ready: "); ok {
-			return path
+			target, err := harness.LoadTarget(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return target
 		}
 	}
 	t.Fatalf("oidc-provider did not start: %s", complaints.String())
-	return ""
+	return nil
 }
 
 // confirmed are the results on oidc-provider that are no pass, each looked up in its source, by the option of the recipe that they come
@@ -127,11 +137,7 @@ func TestOIDCProvider(t *testing.T) {
 	}
 	for _, arrangement := range arrangements {
 		t.Run(arrangement, func(t *testing.T) {
-			words := strings.Fields(arrangement)
-			target, err := harness.LoadTarget(startOIDCProvider(t, words...))
-			if err != nil {
-				t.Fatal(err)
-			}
+			target := startOIDCProvider(t, strings.Fields(arrangement)...)
 			run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must})
 			if err != nil {
 				t.Fatal(err)

@@ -13,7 +13,7 @@ type PushedAttack struct {
 
 // PushedRequests are the attacks on pushed requests that end in a code or not.
 func PushedRequests() []PushedAttack {
-	inBody := harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_request_object", "invalid_request_uri"}, Where: []harness.Where{harness.InBody}}
+	inBody := harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_request_object", "invalid_request_uri", "request_uri_not_supported"}, Where: []harness.Where{harness.InBody}}
 	anywhere := harness.Refusal{Status: []int{302, 303, 400, 401, 403}, Where: []harness.Where{harness.OnPage, harness.InRedirect, harness.InBody}}
 	inside := func(id, title, covers string, change harness.Change) PushedAttack {
 		return PushedAttack{Check: Check{ID: id, Title: title, Clause: rfc9126("2.1"), Level: harness.Should, Severity: harness.Medium, Threat: harness.CodeInjection, Refusal: inBody, Covers: covers, Needs: "par",

@@ -244,6 +244,11 @@ func revocation(s *expect.Suite) {
 		})
 		spent := func(check attacks.Check, which func(*harness.Token) string) {
 			s.It(check, at, func(c *expect.Case) {
+				if check.ID == k.RevokedGrant.ID { // asked of a server that revokes access tokens (RFC 7009 §2.1)
+					o := c.Obtain(r.who, harness.CodeGrant)
+					c.Assume(o).To(expect.BeAccepted(), "the honest flow")
+					ended(c, o.Token.AccessToken, r.who)
+				}
 				answer := c.Between(func() harness.Outcome { return c.Obtained(r.who, harness.CodeGrant) }, func() harness.Outcome { return r.after(c, which, r.spend) }, "the honest flow")
 				if _, jwt := claimsOf(answer); jwt && answer.State == harness.Granted {
 					c.Measured("self-contained access tokens live on until they expire, where resources do not ask the server")

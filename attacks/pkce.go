@@ -1,6 +1,8 @@
 package attacks
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"strings"
 
 	"github.com/popcheck/popcheck/harness"
@@ -27,9 +29,11 @@ type CodeAttack struct {
 	Verifier  func(harness.Facts) string // instead of 43 random characters; the challenge fits it
 	Challenge func(string) string        // edits the fitting challenge
 	Authorize harness.Change
-	Beside    harness.Change // parameters next to the request_uri; makes the flow a pushed one
+	Beside    harness.Change   // parameters next to the request_uri; makes the flow a pushed one
+	Failed    []harness.Change // redemptions of the same code before, which have to fail
 	Redeem    []harness.Change
 	Tolerated harness.Change // a redemption that, where it works, only shows leniency: a warning
+	Unless    harness.Change // an authorization request that says nothing new where it is served: the row does not apply
 	Mode      Mode
 	Also      []Variant // further ways to run the row
 	Needs2    Need
@@ -47,22 +51,38 @@ const (
 // Variant is a further way to run a row.
 type Variant string
 
-// Pushed runs the row with a pushed authorization request (RFC 9126).
-const Pushed Variant = "par"
+// The variants: a server may lose the challenge on one way to the code and keep it on all others.
+const (
+	Pushed        Variant = "par"                // a pushed authorization request (RFC 9126)
+	Login         Variant = "login"              // a new browser session: the login page is shown
+	FirstConsent  Variant = "consent"            // a user who has not consented yet
+	ConsentAgain  Variant = "prompt-consent"     // the user is asked again (OpenID Connect Core §3.1.2.1)
+	PushedConsent Variant = "par-prompt-consent" // the same by a pushed request
+	Stateless     Variant = "no-state"           // state is left out, as it may be (RFC 6749 §4.1.1)
+)
 
-// Login runs the row in a new browser session: a server may lose the challenge where it shows its login page.
-const Login Variant = "login"
+// Change is what a variant has otherwise in the authorization request, in its controls as well; nil for nothing.
+func (v Variant) Change() harness.Change {
+	switch v {
+	case ConsentAgain, PushedConsent:
+		return set("prompt", "consent")
+	case Stateless:
+		return drop("state")
+	}
+	return nil
+}
 
 // Need is a second party that an attack takes part of.
 type Need int
 
 // The second parties.
 const (
-	Alone       Need = iota
-	Transaction      // another transaction of the same client and user
-	OtherUser        // another transaction of the same client, by another user
-	OtherClient      // another client redeems
-	Replay           // the code was redeemed before
+	Alone            Need = iota
+	Transaction           // another transaction of the same client and user, begun before
+	LaterTransaction      // another one, begun when the code had been issued
+	OtherUser             // another transaction of the same client, by another user, begun when the code had been issued
+	OtherClient           // another client redeems
+	Replay                // the code was redeemed before
 )
 
 // PlainCode is the row without any change.
@@ -84,7 +104,7 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-wrong", Title: "refuses a code with another verifier", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.1 PKCE-AS-15.1", Why: intercepted,
 			Fix: "compare the transformed code_verifier with the stored code_challenge before any token is issued"},
-			Clients: EveryClient, Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}, Also: []Variant{Pushed, Login}},
+			Clients: EveryClient, Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}, Also: []Variant{Pushed, Login, FirstConsent, ConsentAgain, PushedConsent, Stateless}},
 		{Check: Check{ID: "pkce-verifier-last-character", Title: "refuses a verifier that differs in its last character", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.2", Why: intercepted, Fix: "compare the whole value"},
 			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return otherLast(f.PKCE.Verifier) })}},
@@ -92,9 +112,17 @@ func Codes() []CodeAttack {
 			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.4", Why: "the comparison stops early: other verifiers fit as well", Fix: "compare the whole value"},
 			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Verifier + "A" })}},
 		{Check: Check{ID: "pkce-verifier-missing", Title: "refuses a code without its verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
-			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.1 PKCE-AS-03.3", Why: intercepted,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.1 PKCE-AS-03.3 PKCE-AS-15.2", Why: intercepted,
 			Fix: "when a challenge was stored with the code, require code_verifier, also of clients that authenticate"},
-			Clients: EveryClient, Redeem: []harness.Change{drop("code_verifier")}, Also: []Variant{Login}},
+			Clients: EveryClient, Redeem: []harness.Change{drop("code_verifier")}, Also: []Variant{Pushed, Login, FirstConsent, ConsentAgain, PushedConsent, Stateless}},
+		{Check: Check{ID: "pkce-verifier-wrong-again", Title: "refuses another wrong verifier after a refused one", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.1", Why: "the first attempt switches the defence off: " + intercepted,
+			Fix: "leave code and challenge as they were when a redemption is refused, or delete both"},
+			Failed: []harness.Change{setTo("code_verifier", wrongVerifier)}, Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}},
+		{Check: Check{ID: "pkce-verifier-missing-after-wrong", Title: "refuses a code without its verifier after a refused one", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.1 PKCE-AS-03.3", Why: "the first attempt switches the defence off: " + intercepted,
+			Fix: "leave code and challenge as they were when a redemption is refused, or delete both"},
+			Failed: []harness.Change{setTo("code_verifier", wrongVerifier)}, Redeem: []harness.Change{drop("code_verifier")}},
 		{Check: Check{ID: "pkce-verifier-empty", Title: "refuses a code with an empty verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.2", Why: intercepted, Fix: "treat an empty code_verifier as wrong, not as absent"},
 			Redeem: []harness.Change{set("code_verifier", "")}},
@@ -107,18 +135,31 @@ func Codes() []CodeAttack {
 			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-04.2", Needs: "pkce-optional",
 			Why: "an attacker who empties the challenge of the victim's request switches the defence off", Fix: "treat an empty code_challenge as malformed, not as absent"},
 			Clients: PKCEOptionalOnly, Authorize: set("code_challenge", ""), Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-method-without-challenge", Title: "refuses a verifier for a code that was asked for with a method and no challenge", Clause: rfc9700("4.8.2"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-04.3", Needs: "pkce-optional",
+			Why: "an attacker who takes the challenge out of the victim's request switches the defence off, and the client does not notice", Fix: "answer a code_challenge_method without code_challenge with invalid_request"},
+			Clients: PKCEOptionalOnly, Authorize: drop("code_challenge"), Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-method-instead-of-challenge", Title: "does not take a method for a challenge where PKCE is required", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-04.3", Why: "the requirement is met without any defence: " + intercepted, Fix: "require code_challenge itself, and store what is compared later"},
+			Unless: noChallenge, Authorize: drop("code_challenge"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}},
+		{Check: Check{ID: "pkce-empty-instead-of-challenge", Title: "does not take an empty challenge for one where PKCE is required", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-10.2", Why: "the requirement is met without any defence: " + intercepted, Fix: "treat an empty code_challenge as malformed"},
+			Unless: noChallenge, Authorize: set("code_challenge", ""), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}},
 		{Check: Check{ID: "pkce-challenge-as-verifier", Title: "refuses the challenge itself as verifier", Clause: rfc7636("4.5"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.Downgrade, Refusal: invalidGrant(), Covers: "PKCE-AS-05.1", Why: "the challenge is public: " + intercepted, Fix: "use the method that was stored with the code"},
-			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Challenge })}},
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Challenge })}, Also: []Variant{FirstConsent}},
 		{Check: Check{ID: "pkce-method-at-token", Title: "takes the method from the authorization request, not from the token request", Clause: rfc7636("4.5"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-05.2", Why: "the challenge is public: " + intercepted, Fix: "ignore code_challenge_method at the token endpoint"},
 			Redeem: []harness.Change{all(setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Challenge }), set("code_challenge_method", "plain"))}},
 		{Check: Check{ID: "pkce-verifier-of-other-transaction", Title: "refuses the verifier of another transaction", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
-			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.1", Why: "an injected code is redeemed in the session of someone else", Fix: "store challenge and method with the one code they came with"},
+			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.1 PKCE-AS-06.3", Why: "an injected code is redeemed in the session of someone else", Fix: "store challenge and method with the one code they came with"},
 			Needs2: Transaction, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+		{Check: Check{ID: "pkce-verifier-of-later-transaction", Title: "refuses the verifier of a transaction that began later", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.1", Why: "whoever can start another authorization in the user's browser replaces the challenge of a code", Fix: "store challenge and method with the one code they came with"},
+			Needs2: LaterTransaction, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
 		{Check: Check{ID: "pkce-code-of-other-user", Title: "refuses the code of one user with the verifier of another user's session", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.2", Needs: "second-user", Why: "an attacker is logged in as the victim by an injected code", Fix: "store challenge and method with the one code they came with"},
-			Needs2: OtherUser, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+			Needs2: OtherUser, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}, Also: []Variant{Pushed}},
 		{Check: Check{ID: "pkce-method-unknown", Title: "refuses a challenge method that it does not know", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-07.1", Why: "an unknown method switches the defence off: " + intercepted, Fix: "answer any method that is not supported with invalid_request"},
 			Authorize: set("code_challenge_method", "S512"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing},
@@ -167,6 +208,21 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-challenge-padded", Title: "does not repair a challenge with padding", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.4", Why: "values outside the grammar reach the comparison", Fix: "refuse a challenge that is not 43 base64url characters"},
 			Challenge: func(s string) string { return s + "=" }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-case", Title: "compares the challenge with its case", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Medium,
+			Threat: harness.CodeInterception, Refusal: badRequestAnywhere(), Why: "other verifiers fit as well: the comparison is the database's, which does not look at case", Fix: "compare the challenge byte by byte"},
+			Challenge: otherCase, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-long", Title: "does not cut a challenge that is too long", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.2", Why: "the value that is compared is not the value that was sent", Fix: "refuse a challenge that is not 43 base64url characters"},
+			Challenge: func(s string) string { return s + strings.Repeat("A", 129-len(s)) }, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-base64", Title: "does not repair a challenge in standard base64", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.3", Why: "values outside the grammar reach the comparison", Fix: "refuse a challenge that is not 43 base64url characters"},
+			Verifier: withMappableChallenge, Challenge: strings.NewReplacer("-", "+", "_", "/").Replace, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-hex", Title: "does not accept a hexadecimal challenge", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.5", Why: "one verifier has several challenges: client and server may disagree about the method", Fix: "refuse a challenge that is not 43 base64url characters"},
+			Challenge: inHex, Redeem: []harness.Change{nothing}},
+		{Check: Check{ID: "pkce-challenge-newline", Title: "does not cut white space from a challenge", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.6", Why: "values outside the grammar reach the comparison", Fix: "refuse a challenge that is not 43 base64url characters"},
+			Challenge: func(s string) string { return s + "\n" }, Redeem: []harness.Change{nothing}},
 		{Check: Check{ID: "pkce-challenge-beside-request-uri", Title: "does not let the query replace a pushed challenge", Clause: rfc9126("4"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "PKCE-AS-15.3", Needs: "par", Why: "whoever can edit the authorization URL chooses the verifier", Fix: "take every parameter from the pushed request"},
 			Needs2: Transaction, Beside: all(setTo("code_challenge", func(f harness.Facts) string { return f.Other.PKCE.Challenge }), set("code_challenge_method", "S256")),
@@ -211,6 +267,21 @@ func nothing(*harness.Message, harness.Facts) {}
 func longVerifier(n int) string {
 	s := strings.Repeat(harness.Random(96), 2)
 	return (s[:n-4] + "-._~")[:n]
+}
+
+// withMappableChallenge is a verifier whose challenge differs between the alphabets of base64 and base64url.
+func withMappableChallenge(harness.Facts) string {
+	for {
+		if v := longVerifier(64); strings.ContainsAny(harness.AccessTokenHash(v), "-_") {
+			return v
+		}
+	}
+}
+
+// inHex spells a challenge as the hexadecimal hash.
+func inHex(challenge string) string {
+	sum, _ := base64.RawURLEncoding.DecodeString(challenge) // popcheck's own
+	return hex.EncodeToString(sum)
 }
 
 // WithoutCredential leaves the client_id and nothing else.

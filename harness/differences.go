@@ -59,7 +59,7 @@ func usedBefore(earlier []Exchange, of *Exchange) []string {
 }
 
 // browserSteps are those of a page: what a browser sends on the way to a code differs with its session.
-func browserSteps() []string { return []string{"redirect", "login form", "consent form"} }
+func browserSteps() []string { return []string{"redirect", LoginForm, ConsentForm, HiddenForm} }
 
 // freshParameters are new in every request of an honest client.
 func freshParameters() []string {

@@ -62,7 +62,7 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 		loginPage := form != nil && form.asksPassword(d.fields) && (asked || answer.Status == http.StatusUnauthorized)
 		if answer.Status >= 400 && !loginPage {
 			// The answer to the password itself, on a page of its own: nothing that an attack changed is decided by it.
-			if asked && after == "login form" && (answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden) {
+			if asked && after == LoginForm && (answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden) {
 				tr.countFailedLogin()
 				return nil, fmt.Errorf("%w of user %s was refused: the password form was answered with HTTP %d and the page %q of %s; check users",
 					ErrLogin, user.Username, answer.Status, page.title, answer.URL.Host)
@@ -84,9 +84,12 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 				tr.Redactor.Register("form value", f.value)
 			}
 		}
-		kind := "consent form"
+		kind := ConsentForm
+		if form.onlyHidden() {
+			kind = HiddenForm
+		}
 		if form.asksPassword(d.fields) || form.asksUser(d.fields) {
-			kind = "login form"
+			kind = LoginForm
 			if form.asksPassword(d.fields) && asked {
 				tr.countFailedLogin()
 				return nil, fmt.Errorf("%w of user %s was refused: after the password the page %q of %s asks for it again; check users and login.fields (fields seen: %s)",

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// LastUser is the user that first consents and further sessions are spent on: the last of the target file.
+// LastUser is the last of the target file: the one whom the fewest attacks need.
 func (t *Tester) LastUser() *User {
 	if n := len(t.Target.Users); n > 0 {
 		return &t.Target.Users[n-1]

@@ -50,7 +50,9 @@ func (tr *Trace) login(address string, q AuthorizationRequest, user *User, chang
 	default:
 		return nil, fmt.Errorf("%w driver %q is not available in this version; use form or exec", ErrLogin, tr.Target.Login.Driver)
 	}
-	return driver.authorize(tr, session, address, q.Who.Client, user, changed)
+	front, err := driver.authorize(tr, session, address, q.Who.Client, user, changed)
+	tr.consents.note(q.Who.Client, user, front)
+	return front, err
 }
 
 // belongs reports whether a redirect goes back to the client: such an address is read, never requested. An address that

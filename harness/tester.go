@@ -37,6 +37,7 @@ type Tester struct {
 	roots    *x509.CertPool
 	limiter  *rate.Limiter
 	sessions *sessions
+	consents *consents
 	nonces   nonces
 	keys     *keyRing
 
@@ -74,7 +75,7 @@ func NewTester(target *Target, version string) (*Tester, error) {
 	if t.keys, err = newKeyRing(target, t.Redactor); err != nil {
 		return nil, err
 	}
-	t.sessions = newSessions(target)
+	t.sessions, t.consents = newSessions(target), newConsents()
 	return t, nil
 }
 

@@ -1,6 +1,7 @@
 package pkce
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -108,11 +109,10 @@ func frontChannel(s *expect.Suite) {
 		}
 		c.Passes("iss is in the error response too")
 	})
-	// A consent page is shown to a user who has not consented yet: the last one of the file is kept for that.
-	afterForm := func(check attacks.Check, form string, user *harness.User) {
+	afterForm := func(check attacks.Check, form string, through func(*expect.Case) harness.Consent) {
 		s.It(check, authorize, func(c *expect.Case) {
-			o := c.Authorize(harness.AuthorizationRequest{Who: who, User: user, Session: harness.NewSession})
-			c.Assume(o).To(expect.BeAccepted(), "a login in a new browser session")
+			o := through(c)
+			c.Assume(o.Outcome).To(expect.BeAccepted(), "a login in a new browser session")
 			seen := 0
 			for i, hop := range o.Code.Front.Hops {
 				if hop.After != form {
@@ -124,13 +124,19 @@ func frontChannel(s *expect.Suite) {
 				}
 			}
 			if seen == 0 {
-				c.NotApplicable("observed: no %s was shown", form)
+				c.NotApplicable("%s", cmp.Or(o.Why, "observed: no "+form+" was shown"))
 			}
-			c.Passes("the answer to the %s is HTTP %d", form, seen)
+			c.Passes("the answer to the %s is HTTP %d%s", form, seen, o.How)
 		})
 	}
-	afterForm(f.RedirectAfterLogin, "login form", nil)
-	afterForm(f.RedirectAfterConsent, "consent form", s.LastUser())
+	afterForm(f.RedirectAfterLogin, harness.LoginForm, func(c *expect.Case) harness.Consent {
+		return harness.Consent{Outcome: c.Authorize(harness.AuthorizationRequest{Who: who, Session: harness.NewSession})}
+	})
+	afterForm(f.RedirectAfterConsent, harness.ConsentForm, func(c *expect.Case) harness.Consent {
+		o := c.Consenting(harness.AuthorizationRequest{Who: who})
+		o.How = ": " + o.How
+		return o
+	})
 
 	for _, row := range []struct {
 		check attacks.Check

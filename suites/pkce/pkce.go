@@ -89,7 +89,7 @@ func whyNoClient(s *expect.Suite, a attacks.CodeAttack) string {
 
 // unfit says why a row does not apply to a client, or "".
 func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) string {
-	if v == attacks.Pushed && s.Learned.Has("par") == harness.No {
+	if (v == attacks.Pushed || v == attacks.PushedConsent) && s.Learned.Has("par") == harness.No {
 		return "needs par; " + s.Learned.Capabilities["par"].How
 	}
 	for _, need := range strings.Fields(a.Needs) {
@@ -110,12 +110,21 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 // code runs one row: an honest flow, the flow with its defect, an honest flow.
 func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) {
 	who := s.Honest(t.Client, t.Binding)
-	honest := c.Proven(fmt.Sprint("flow of ", who.Client.ClientID, via(a, v), session(v)), func() harness.Outcome {
-		return flow(c, who, harness.AuthorizationRequest{Via: via(a, v), Session: session(v)}, nil, nil)
+	honest := c.Proven(fmt.Sprintf("flow of %s %s, pushed %t", who.Client.ClientID, v, a.Beside != nil), func() harness.Outcome {
+		return flow(c, who, in(a, v, harness.AuthorizationRequest{}), nil, nil)
 	})
 	pairs := pairFor(c, a)
 	authorization := func() harness.AuthorizationRequest {
-		return harness.AuthorizationRequest{Who: who, PKCE: pairs(), Via: via(a, v), Session: session(v), Change: a.Authorize, Beside: a.Beside}
+		return in(a, v, harness.AuthorizationRequest{Who: who, PKCE: pairs(), Change: a.Authorize, Beside: a.Beside})
+	}
+	switch {
+	case v == attacks.FirstConsent:
+		firstConsent(c, a, who, authorization())
+		return
+	case v.Change() != nil:
+		takes(c, a, v, who)
+	case a.Unless != nil:
+		unless(c, who, a.Unless)
 	}
 	if a.ID == attacks.PlainCode {
 		servesAtAll(c, who)
@@ -127,7 +136,7 @@ func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tria
 		c.Passes("it was served: %s", answer)
 		return
 	}
-	other := second(c, s, a, t, who)
+	other := second(c, s, a, t, who, v)
 	attack := func() harness.Outcome {
 		var last harness.Outcome
 		for _, redeem := range a.Redeem {
@@ -147,6 +156,9 @@ func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tria
 		}
 	}
 	c.Prefer(answer).To(expect.BeRefusedAs(formAt(a, answer)))
+	if len(a.Failed) > 0 {
+		measureAfterFailure(c, authorization(), other)
+	}
 }
 
 // servesAtAll is the positive control of all others, as a check of its own. That a client is not let in at all is no word about PKCE.
@@ -174,20 +186,6 @@ func formAt(a attacks.CodeAttack, o harness.Outcome) harness.Refusal {
 	return a.Refusal
 }
 
-func via(a attacks.CodeAttack, v attacks.Variant) harness.Via {
-	if v == attacks.Pushed || a.Beside != nil {
-		return harness.PushedRequest
-	}
-	return harness.FrontChannelRequest
-}
-
-func session(v attacks.Variant) harness.Session {
-	if v == attacks.Login {
-		return harness.NewSession
-	}
-	return harness.KeptSession
-}
-
 // representative reports whether a client is the one of its kind with which variants run.
 func representative(s *expect.Suite, t *harness.Trial) bool {
 	return slices.ContainsFunc(clientsOf(s, attacks.PublicAndConfidential), func(o *harness.Trial) bool { return o.Client == t.Client })
@@ -209,21 +207,25 @@ func pairFor(c *expect.Case, a attacks.CodeAttack) func() harness.PKCEPair {
 // party is whom and what an attack takes part of, beside the transaction that is attacked.
 type party struct {
 	transaction *harness.Authorization
+	later       func() harness.Outcome // begins the other transaction when the code has been issued
 	redeems     harness.Identity
-	before      bool // the code is redeemed honestly first
+	before      bool             // the code is redeemed honestly first
+	failed      []harness.Change // redemptions before that have to fail
 }
 
-func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, who harness.Identity) *party {
-	p := &party{redeems: who}
+func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, who harness.Identity, v attacks.Variant) *party {
+	p := &party{redeems: who, failed: a.Failed}
+	q := in(a, v, harness.AuthorizationRequest{Who: who})
 	switch a.Needs2 {
-	case attacks.Transaction, attacks.OtherUser:
-		q := harness.AuthorizationRequest{Who: who, Via: via(a, "")}
-		if a.Needs2 == attacks.OtherUser && len(c.Target.Users) > 1 {
-			q.User = &c.Target.Users[1]
-		}
+	case attacks.Transaction:
 		o := c.Authorize(q)
 		c.Assume(o).To(expect.BeAccepted(), "the other transaction")
 		p.transaction = o.Code
+	case attacks.OtherUser, attacks.LaterTransaction:
+		if a.Needs2 == attacks.OtherUser && len(c.Target.Users) > 1 {
+			q.User = &c.Target.Users[1]
+		}
+		p.later = func() harness.Outcome { return c.Authorize(q) }
 	case attacks.OtherClient:
 		other := s.Pick(func(x harness.Trial) bool {
 			return x.Grant == harness.CodeGrant && x.Client != t.Client && x.Client.Public() == t.Client.Public()
@@ -251,6 +253,20 @@ func flow(c *expect.Case, redeems harness.Identity, q harness.AuthorizationReque
 	o := c.Authorize(q)
 	if o.State != harness.Granted || o.Code == nil || o.Code.Code == "" {
 		return o
+	}
+	if p != nil && p.later != nil {
+		other := p.later()
+		if other.State != harness.Granted || other.Code == nil {
+			return harness.Outcome{At: other.At, Why: "the other transaction was refused: " + other.String()}
+		}
+		request.Other = other.Code
+	}
+	if p != nil {
+		for _, change := range p.failed {
+			if first := c.Redeem(o.Code, harness.TokenRequest{Who: redeems, Change: change}); first.State != harness.Refused {
+				return c.Loot(first, harness.CodeGrant)
+			}
+		}
 	}
 	if p != nil && p.before {
 		first := c.Redeem(o.Code, harness.TokenRequest{Who: redeems})

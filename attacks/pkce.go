@@ -210,7 +210,7 @@ func Codes() []CodeAttack {
 			Challenge: func(s string) string { return s + "=" }, Redeem: []harness.Change{nothing}},
 		{Check: Check{ID: "pkce-challenge-case", Title: "compares the challenge with its case", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Medium,
 			Threat: harness.CodeInterception, Refusal: badRequestAnywhere(), Why: "other verifiers fit as well: the comparison is the database's, which does not look at case", Fix: "compare the challenge byte by byte"},
-			Challenge: otherCase, Redeem: []harness.Change{nothing}},
+			Authorize: setTo("code_challenge", func(f harness.Facts) string { return otherCase(f.PKCE.Challenge) }), Redeem: []harness.Change{nothing}},
 		{Check: Check{ID: "pkce-challenge-long", Title: "does not cut a challenge that is too long", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.2", Why: "the value that is compared is not the value that was sent", Fix: "refuse a challenge that is not 43 base64url characters"},
 			Challenge: func(s string) string { return s + strings.Repeat("A", 129-len(s)) }, Redeem: []harness.Change{nothing}},

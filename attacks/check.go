@@ -136,6 +136,7 @@ func catalogue() []Entry {
 	for _, a := range Proofs() {
 		add(harness.DPoP, a.Check)
 	}
+	add(harness.DPoP, HostHeader().Check)
 	for _, a := range ResourceRequests() {
 		add(harness.DPoP, a.Check)
 	}
@@ -145,6 +146,7 @@ func catalogue() []Entry {
 		add(harness.DPoP, a.Check)
 	}
 	add(harness.DPoP, NonceRules().all()...)
+	add(harness.DPoP, Replays().all()...)
 	aged := Aged()
 	add(harness.PKCE, aged.Code, aged.Token)
 	add(harness.DPoP, aged.Nonce)
@@ -192,7 +194,7 @@ func LevelUnder(c Check, profile string) harness.Level {
 		}
 	case "rfc":
 		switch c.ID {
-		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "implicit-token", "hybrid-code-token", "resource-query-token", "refresh-replay-revokes-refresh-token":
+		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "dpop-replay-rewritten", "implicit-token", "hybrid-code-token", "resource-query-token", "refresh-replay-revokes-refresh-token":
 			return harness.Hardening
 		}
 	}

@@ -198,6 +198,20 @@ func Proofs() []ProofAttack {
 		must("dpop-htu-path-case", "compares the path of htu with its case", "9", harness.Low, "DPOP-AS-12.11 DPOP-RS-11.10", "paths are case-sensitive (RFC 3986 §6.2.2.1)", htu(func(u *url.URL) { u.Path, u.RawPath = otherCase(u.Path), "" })),
 		must("dpop-htu-http", "refuses a proof made for http", "9", harness.Critical, "DPOP-AS-12.5 DPOP-RS-11.6", "compare the scheme as well; behind a proxy configure the external URL", htu(func(u *url.URL) { u.Scheme = "http" })),
 		must("dpop-htu-elsewhere", "refuses a proof made for another endpoint of the target", "9", harness.Critical, "DPOP-AS-12.7 DPOP-RS-11.3 DPOP-AS-22.4", "compare htu with the URI of the request", func(p *harness.Proof) { p.Claims.Set("htu", p.Facts.Elsewhere) }),
+		outside(must("dpop-htu-forwarded-host", "does not believe a client about its own host (X-Forwarded-Host)", "9", harness.High, "DPOP-AS-12.13 DPOP-RS-11.9", believeNobody, forwarded(func(u *url.URL) []harness.Field {
+			return []harness.Field{{Name: "X-Forwarded-Host", Value: u.Host}, {Name: "X-Forwarded-Proto", Value: u.Scheme}, {Name: "X-Forwarded-Port", Value: portOf(u)},
+				{Name: "X-Forwarded-Server", Value: u.Host}, {Name: "X-Original-Host", Value: u.Host}, {Name: "X-Host", Value: u.Host}}
+		}, otherHost))),
+		outside(must("dpop-htu-forwarded", "does not believe a client about its own host (Forwarded)", "9", harness.High, "DPOP-AS-12.13 DPOP-RS-11.9", believeNobody, forwarded(func(u *url.URL) []harness.Field {
+			return []harness.Field{{Name: "Forwarded", Value: `for=192.0.2.1;host="` + u.Host + `";proto=` + u.Scheme}}
+		}, otherHost))),
+		outside(must("dpop-htu-forwarded-proto", "does not believe a client about its own scheme (X-Forwarded-Proto)", "9", harness.High, "", believeNobody, forwarded(func(u *url.URL) []harness.Field {
+			return []harness.Field{{Name: "X-Forwarded-Proto", Value: u.Scheme}, {Name: "X-Forwarded-Ssl", Value: "off"}, {Name: "Forwarded", Value: "for=192.0.2.1;proto=" + u.Scheme}}
+		}, func(u *url.URL) { u.Scheme = "http" }))),
+		in(outside(must("dpop-htm-override", "does not let a header replace the method that htm is compared with", "8", harness.Medium, "", "compare htm with the method of the request line", func(p *harness.Proof) {
+			p.Claims.Set("htm", "GET")
+			p.Send([]harness.Field{{Name: "X-HTTP-Method-Override", Value: "GET"}, {Name: "X-Method-Override", Value: "GET"}, {Name: "X-HTTP-Method", Value: "GET"}})
+		})), AtToken, AtPAR),
 		mustAccept("dpop-htu-query", "ignores a query in htu", rfc9449("4.3", "9"), harness.Should, harness.Low, "DPOP-AS-13.1 DPOP-RS-12.1", htu(func(u *url.URL) { u.RawQuery = "a=b" })),
 		mustAccept("dpop-htu-fragment", "ignores a fragment in htu", rfc9449("4.3", "9"), harness.Should, harness.Low, "DPOP-AS-13.2 DPOP-RS-12.3", htu(func(u *url.URL) { u.Fragment = "part" })),
 		mustAccept("dpop-htu-host-case", "compares the host of htu without case", rfc9449("4.3", "9"), harness.Should, harness.Low, "DPOP-AS-13.3 DPOP-RS-12.4", htu(func(u *url.URL) { u.Host = strings.ToUpper(u.Host) })),
@@ -236,6 +250,50 @@ func Proofs() []ProofAttack {
 				p.Header.Set("jwk", p.Key.PublicJWK())
 			}, At: []Place{AtResource}, Resource: DPoPChallenge("invalid_token", "invalid_dpop_proof")},
 	}
+}
+
+// HostHeader is a request whose Host names the attacker's site, with a proof that was made for it: one that the attacker's own server
+// was given. Its answer needs care, because under another name another site may live.
+func HostHeader() ProofAttack {
+	return outside(ProofAttack{Check: Check{ID: "dpop-htu-host-header", Title: "does not take its own address from the Host of a request", Clause: rfc9449("4.3", "9"), Level: harness.Should, Severity: harness.Medium,
+		Threat: harness.ProofReplay, Covers: "DPOP-AS-12.13 DPOP-RS-11.9", Why: "a proof that another server was given works here", Fix: "take the public address from the configuration; answer only to the names of the site"},
+		Change: forwarded(func(u *url.URL) []harness.Field { return []harness.Field{{Name: "Host", Value: u.Host}} }, otherHost)})
+}
+
+const believeNobody = "take the public address from the configuration; let the proxy in front delete such headers of clients"
+
+// outside marks rows with headers that a proxy may send: any refusal will do, a redirect to the right address included.
+func outside(a ProofAttack) ProofAttack {
+	a.Refusal = harness.Refusal{Status: []int{301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 421}}
+	a.Resource = a.Refusal
+	return a
+}
+
+// forwarded makes the proof for another address and sends headers that claim to be of a proxy and name that address.
+func forwarded(fields func(u *url.URL) []harness.Field, edit func(u *url.URL)) harness.ProofChange {
+	return func(p *harness.Proof) {
+		htu(edit)(p)
+		s, _ := p.Claims.Get("htu").(string)
+		if u, err := url.Parse(s); err == nil {
+			p.Send(fields(u))
+		}
+	}
+}
+
+// otherHost keeps the port: a server may put its own behind the host that it is told.
+func otherHost(u *url.URL) {
+	if port := u.Port(); port != "" {
+		u.Host = "attacker.example:" + port
+		return
+	}
+	u.Host = "attacker.example"
+}
+
+func portOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
+	}
+	return map[string]string{"https": "443", "http": "80"}[u.Scheme]
 }
 
 // fresh marks rows about time: with the server's own fresh nonce, iat need not count.

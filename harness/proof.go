@@ -33,6 +33,11 @@ type ProofFacts struct {
 // ProofChange is the one defect of an attack.
 type ProofChange func(*Proof)
 
+// Send adds header fields to the request beside the proof; its record names them.
+func (p *Proof) Send(more []Field) {
+	p.Fields = func(compact string) []Field { return append([]Field{{"DPoP", compact}}, more...) }
+}
+
 // honestProof is a proof as RFC 9449 §4.2 wants it.
 func (tr *Trace) honestProof(key *Key, method, target, token, nonce string) *Proof {
 	p := &Proof{signedJWT: signedJWT{

@@ -4,6 +4,7 @@ package dpop
 
 import (
 	"net/url"
+	"slices"
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
@@ -17,6 +18,7 @@ func Specs(s *expect.Suite) {
 		return
 	}
 	proofs(s)
+	hostHeader(s)
 	resources(s)
 	replay(s)
 	binding(s)
@@ -179,6 +181,46 @@ func proofs(s *expect.Suite) {
 	}
 }
 
+// hostHeader runs the attack by the Host of the request at one token endpoint and every resource.
+func hostHeader(s *expect.Suite) {
+	a := attacks.HostHeader()
+	var done []string
+	for _, where := range sites(s) {
+		if where.place == attacks.AtPAR || slices.Contains(done, where.at.Endpoint) {
+			continue
+		}
+		done = append(done, where.at.Endpoint)
+		s.It(a.Check, where.at, func(c *expect.Case) {
+			answer := c.Between(where.proven(c), func() harness.Outcome { return where.prepare(c)(a.Change) }, "the honest proof")
+			if another := otherSite(c, s, where, a, answer); another != "" {
+				c.NotApplicable("observed: under another Host another site answers (%s)", another)
+			}
+			c.Refuses(answer, a.Refusal)
+		})
+	}
+	if len(done) == 0 {
+		s.Skip(a.Check, expect.Place{Endpoint: "token"}, nowhere)
+	}
+}
+
+// otherSite says how it is seen that the answer came from another site of the same server: one that opens to everybody, or whose
+// answer is none of a token endpoint; "" when it came from the target.
+func otherSite(c *expect.Case, s *expect.Suite, where site, a attacks.ProofAttack, answer harness.Outcome) string {
+	switch {
+	case answer.State == harness.Unknown && answer.Answer != nil && answer.Answer.OK() && answer.Status < 400:
+		return answer.Why
+	case answer.State == harness.Granted && where.place == attacks.AtResource:
+		var stranger harness.Outcome
+		c.Attack(func() {
+			stranger = c.Call(harness.ResourceCall{Who: where.who, Token: c.UnknownToken(), Resource: resourceOf(s, where), Proof: a.Change})
+		})
+		if stranger.State == harness.Granted {
+			return "it opens for an unknown token"
+		}
+	}
+	return ""
+}
+
 // pointless says why a row would change nothing at a site, or "".
 func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
 	u, err := url.Parse(where.url)
@@ -189,7 +231,7 @@ func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
 	switch {
 	case a.ID == "dpop-htu-default-port" && u.Port() != "":
 		return "discovered: the address names a port, so that it has no default port to add"
-	case a.ID == "dpop-htu-http" && u.Scheme == "http":
+	case (a.ID == "dpop-htu-http" || a.ID == "dpop-htu-forwarded-proto") && u.Scheme == "http":
 		return "declared: the address is http itself"
 	case a.ID == "dpop-alg-unlisted" && len(listed) == 0:
 		return "discovered: the metadata has no dpop_signing_alg_values_supported"

@@ -9,38 +9,6 @@ import (
 	"github.com/popcheck/popcheck/harness/expect"
 )
 
-// capture keeps the bytes of an honest proof.
-func capture(into *string) harness.ProofChange {
-	return func(p *harness.Proof) {
-		p.Spell = func(input, signature string) string { *into = input + "." + signature; return *into }
-	}
-}
-
-func verbatim(compact *string) harness.ProofChange {
-	return func(p *harness.Proof) { p.Verbatim(*compact) }
-}
-
-// replay sends the very bytes of an accepted proof again, with a request that is otherwise fresh (RFC 9449 §11.1).
-func replay(s *expect.Suite) {
-	check := attacks.Keys().Replay
-	for _, where := range sites(s) {
-		form := where.form(check.Refusal)
-		form.Errors = append(form.Errors, "use_dpop_nonce") // a single-use nonce ends the proof as well
-		s.It(check, where.at, func(c *expect.Case) {
-			var proof string
-			first, second := where.prepare(c), where.prepare(c)
-			c.Assume(first(capture(&proof))).To(expect.BeAccepted(), "the honest proof")
-			if proof == "" {
-				c.Unlearned("no proof was sent that could be sent again")
-			}
-			var answer harness.Outcome
-			c.Attack(func() { answer = second(verbatim(&proof)) })
-			c.Assume(where.honest(c)).To(expect.BeAccepted(), "an honest proof, again")
-			c.Refuses(answer, form)
-		})
-	}
-}
-
 // form is how a refusal looks at a site: in the body of the AS, in the challenge of a resource.
 func (w site) form(as harness.Refusal) harness.Refusal {
 	if w.place == attacks.AtResource {

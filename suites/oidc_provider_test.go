@@ -109,7 +109,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 		},
 	},
 	"--pkce required": {
-		harness.Skip: {"pkce-verifier-unasked@*", "pkce-challenge-empty@*"}, // every client must use PKCE
+		harness.Skip: {"pkce-verifier-unasked@*", "pkce-challenge-empty@*", "pkce-method-without-challenge@*"}, // every client must use PKCE
 	},
 	"--nonces off": {
 		harness.Skip: {"dpop-nonce-*@token/*", "dpop-nonce-*@par/*", "dpop-nonce-*@userinfo/*"}, // without a secret the library has no nonces

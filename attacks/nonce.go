@@ -20,13 +20,18 @@ func Nonces() []NonceAttack {
 			Why: why, Fix: "compare the whole nonce claim with what was handed out"}, Change: change}
 	}
 	absent := func(a NonceAttack) NonceAttack { a.Absent = true; return a }
+	// A proof with a nonce of another type is no proof (RFC 9449 §4.3 item 3), and says so as well as any.
+	malformed := func(a NonceAttack) NonceAttack {
+		a.Refusal.Errors = append(a.Refusal.Errors, "invalid_dpop_proof")
+		return a
+	}
 	const advance = "proofs that were made in advance are accepted"
 	return []NonceAttack{
 		row("dpop-nonce-last-character", "compares the whole nonce", harness.Must, harness.High, "DPOP-AS-25.2 DPOP-RS-21.4", advance, func(p *harness.Proof) {
 			p.Claims.Set("nonce", otherEnd(nonceOf(p)))
 		}),
 		row("dpop-nonce-empty", "refuses an empty nonce", harness.Must, harness.High, "DPOP-AS-25.3", advance, claim("nonce", "")),
-		row("dpop-nonce-number", "refuses a number as nonce", harness.Must, harness.High, "DPOP-AS-25.4", advance, claim("nonce", 1234567890)),
+		malformed(row("dpop-nonce-number", "refuses a number as nonce", harness.Must, harness.High, "DPOP-AS-25.4", advance, claim("nonce", 1234567890))),
 		absent(row("dpop-nonce-in-header", "reads the nonce from the claims only", harness.Hardening, harness.Low, "DPOP-AS-25.8", "the comparison is looser than the clause", func(p *harness.Proof) {
 			p.Header.Set("nonce", nonceOf(p))
 			p.Claims.Drop("nonce")

@@ -248,11 +248,14 @@ type CertificateChecks struct {
 	RefreshOther, RefreshNone, RefreshOfOther         Check
 	WithoutCertificate, EveryGrant                    Check
 	Resource, ResourceSelfSigned, BearerOverMutualTLS Check
+	Resumed, ResumedElsewhere                         Check
+	BoundResumed, ResourceResumed                     Check
 }
 
 func (c CertificateChecks) all() []Check {
 	return []Check{c.Thumbprint, c.ThumbprintOfLeaf, c.Introspection, c.RefreshOther, c.RefreshNone, c.RefreshOfOther,
-		c.WithoutCertificate, c.EveryGrant, c.Resource, c.ResourceSelfSigned, c.BearerOverMutualTLS}
+		c.WithoutCertificate, c.EveryGrant, c.Resource, c.ResourceSelfSigned, c.BearerOverMutualTLS,
+		c.Resumed, c.ResumedElsewhere, c.BoundResumed, c.ResourceResumed}
 }
 
 // CertificateBindings returns the single checks of certificate binding.
@@ -281,6 +284,14 @@ func CertificateBindings() CertificateChecks {
 		Resource: check("mtls-resource", "opens for a bound token with its certificate", rfc8705("3"), harness.Must, harness.High, harness.Interoperability, none, "", "MTLS-RS-01.1", "honest clients are refused", "compare the certificate of the connection with cnf.x5t#S256"),
 		ResourceSelfSigned: check("mtls-resource-self-signed", "opens for a token bound to a self-signed certificate", rfc8705("6.2"), harness.Should, harness.Medium, harness.Interoperability, none, "mtls-self-signed", "MTLS-RS-01.2",
 			"honest clients are refused", "compare the hash; the chain need not be validated at a resource"),
+		Resumed: check("mtls-resumed-session", "refuses a client on a resumed TLS session that began without its certificate", rfc8705("2"), harness.Must, harness.Critical, harness.ClientImpersonation, invalidClient(), "", "",
+			"anyone can act in the name of the client by resuming a TLS session of his own", "keep the certificate with the session, and look at it in every request"),
+		ResumedElsewhere: check("mtls-resumed-elsewhere", "refuses a client on a TLS session that began at another address", rfc8705("2"), harness.Must, harness.Critical, harness.ClientImpersonation, invalidClient(), "", "",
+			"a session that began where no certificate is asked for, or any is taken, passes where one is validated (CVE-2025-23419)", "share no session tickets between servers with other rules for client certificates"),
+		BoundResumed: check("mtls-bound-resumed", "refuses a bound token on a resumed TLS session that began without its certificate", rfc8705("3"), harness.Must, harness.Critical, harness.TokenReplay, invalidToken(), "", "",
+			"a stolen token works for the thief, who resumes a TLS session of his own", "compare the certificate of the session with cnf.x5t#S256 in every request"),
+		ResourceResumed: check("mtls-resource-resumed", "opens for a bound token on a resumed TLS session too", rfc8705("3"), harness.Should, harness.Low, harness.Interoperability, harness.Refusal{}, "", "MTLS-RS-01.3",
+			"honest clients are refused from their second connection on", "keep the certificate with the session"),
 		BearerOverMutualTLS: check("mtls-dpop-token-as-bearer", "refuses a DPoP-bound token as a bearer token over mutual TLS", rfc8705("3"), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_token", "invalid_request"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InTLS}}, "dpop", "MTLS-RS-05.1",
 			"a stolen token works without the key", "demand each binding that the token names"),
 	}

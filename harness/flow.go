@@ -17,6 +17,8 @@ type Message struct {
 	Header []Field
 	Who    Identity
 
+	Session *TLSSession // kept or resumed on purpose; nil for a session of its own
+
 	decoded []Decoded // of the assertions in it, for the record
 	changed []string
 }
@@ -267,7 +269,7 @@ func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 // formRequest is a POST of a form (RFC 6749 §3.2).
 func formRequest(step string, m *Message, proof []Field) *Request {
 	header := append([]Field{{"Content-Type", "application/x-www-form-urlencoded"}, {"Accept", "application/json"}}, m.Header...)
-	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Decoded: m.decoded, Changed: m.changed}
+	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Session: m.Session, Decoded: m.decoded, Changed: m.changed}
 	if m.Method == formMethod {
 		r.Body = m.Params.Encode()
 	} else {

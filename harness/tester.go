@@ -143,9 +143,12 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 	if r.As != nil {
 		key += " " + r.As.Name + " " + r.As.Thumbprint()
 	}
+	if r.Session != nil {
+		p = fresh // a kept connection has made its handshake
+	}
 	c := t.takeIdle(key, p)
 	if c == nil {
-		if c, failure = t.dial(ctx, target, r.As); failure != nil {
+		if c, failure = t.dial(ctx, target, r.As, r.Session); failure != nil {
 			return &Answer{Failure: failure, URL: target}, c
 		}
 	}

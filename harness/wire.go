@@ -27,6 +27,7 @@ type Request struct {
 	Header  []Field // sent in this order and spelling, after Host
 	Body    string
 	As      *Certificate // the client certificate of its connection; nil presents none
+	Session *TLSSession  // kept or resumed on purpose; nil for a session of its own
 	Changed []string     // how it differs from the honest request
 	Decoded []Decoded    // JWTs in it, by member
 	browser bool         // part of a login: its connections are kept
@@ -110,7 +111,7 @@ func (m *meter) Read(p []byte) (int, error) {
 
 // dial opens a fresh connection that presents cert, whatever the server's CA hints say: Go would
 // silently withhold a certificate that does not match them, and the attack would not take place.
-func (t *Tester) dial(ctx context.Context, target *url.URL, cert *Certificate) (*connection, *Failure) {
+func (t *Tester) dial(ctx context.Context, target *url.URL, cert *Certificate, session *TLSSession) (*connection, *Failure) {
 	host, port := target.Hostname(), target.Port()
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[target.Scheme]
@@ -128,7 +129,7 @@ func (t *Tester) dial(ctx context.Context, target *url.URL, cert *Certificate) (
 	}
 	c := &connection{Conn: raw, facts: ExchangeTLS{FreshConnection: true}}
 	if target.Scheme == "https" {
-		if failure := t.handshake(ctx, c, host, cert); failure != nil {
+		if failure := t.handshake(ctx, c, host, cert, session); failure != nil {
 			raw.Close()
 			return c, failure
 		}
@@ -183,7 +184,7 @@ type oneByte struct{ io.Reader }
 
 func (r oneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(1, len(p))]) }
 
-func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert *Certificate) *Failure {
+func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert *Certificate, session *TLSSession) *Failure {
 	config := &tls.Config{
 		RootCAs:    t.roots,
 		ServerName: host,
@@ -198,6 +199,9 @@ func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert
 			return &cert.pair, nil
 		},
 	}
+	if session != nil {
+		session.resumeWith(config)
+	}
 	secure := tls.Client(c.Conn, config)
 	c.Conn = secure
 	if err := secure.HandshakeContext(ctx); err != nil {
@@ -205,6 +209,9 @@ func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert
 	}
 	state := secure.ConnectionState()
 	c.facts.Version, c.facts.Resumed = tls.VersionName(state.Version), state.DidResume
+	if session != nil {
+		session.Resumed = state.DidResume
+	}
 	return nil
 }
 

@@ -23,7 +23,7 @@ func headers(s *expect.Suite) {
 				s.It(a.Check, where.at, func(c *expect.Case) {
 					own := &attackersCertificate{}
 					if a.Bearing == attacks.OwnCertificate {
-						own = certificateOfAttacker(c, s, where)
+						own = certificateOfAttacker(c, where)
 					}
 					honest := where.proven(c)
 					c.Assume(honest()).To(expect.BeAccepted(), "the right certificate")
@@ -46,18 +46,20 @@ type attackersCertificate struct {
 }
 
 // certificateOfAttacker is one that the server's TLS takes, if there is such a one: else the header would not be read.
-func certificateOfAttacker(c *expect.Case, s *expect.Suite, where site) *attackersCertificate {
+func certificateOfAttacker(c *expect.Case, where site) *attackersCertificate {
 	wish := harness.Issue{Name: "the attacker's certificate", Like: where.who.Cert.Leaf, Subject: &pkix.Name{CommonName: "attacker.popcheck.example"}}.SetNames()
-	cert, err := s.ClientCA().Issue(wish)
+	cert, err := c.ClientCA().Issue(wish)
 	if err != nil {
 		c.Unlearned("the attacking certificate cannot be made: %v", err)
 	}
-	if s.ClientCA() == nil {
-		if t := s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != where.who.Client }); t != nil {
-			return &attackersCertificate{Certificate: s.CertificateOf(t.Client)}
+	if c.ClientCA() == nil {
+		for i := range c.Target.Clients {
+			if other := &c.Target.Clients[i]; other != where.who.Client && c.CertificateOf(other) != nil {
+				return &attackersCertificate{Certificate: c.CertificateOf(other)}
+			}
 		}
 	}
-	return &attackersCertificate{cert, s.ClientCA() == nil}
+	return &attackersCertificate{cert, c.ClientCA() == nil}
 }
 
 // forged sends the requests of a row until one of them wins. A server for which the fields are too many gets them one by one.

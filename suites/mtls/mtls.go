@@ -18,6 +18,7 @@ func Specs(s *expect.Suite) {
 	refresh(s)
 	rotation(s)
 	resources(s)
+	resumptions(s)
 }
 
 func bound(t harness.Trial) bool { return t.Binding == harness.CertificateBound }

@@ -129,6 +129,10 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, DirectEndpoints().all()...)
+	for _, a := range MetadataHeaders() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, ServerMetadata().pkce()...)
 	for _, a := range Tokens() {
 		add(harness.PKCE, a.Check)
 	}
@@ -150,6 +154,7 @@ func catalogue() []Entry {
 	aged := Aged()
 	add(harness.PKCE, aged.Code, aged.Token)
 	add(harness.DPoP, aged.Nonce)
+	add(harness.DPoP, ServerMetadata().dpop()...)
 	for _, a := range Certificates() {
 		add(harness.MTLS, a.Check)
 	}
@@ -157,6 +162,7 @@ func catalogue() []Entry {
 		add(harness.MTLS, a.Check)
 	}
 	add(harness.MTLS, CertificateBindings().all()...)
+	add(harness.MTLS, ServerMetadata().mtls()...)
 	add(harness.MTLS, Rotations().mtls()...)
 	return out
 }

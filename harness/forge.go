@@ -136,7 +136,11 @@ func (f *Forgery) assemble(edit func(header, claims *Object), sign func(input st
 // PublishedKey is the server's public key in every text in which a server may hold it, each of which could be mistaken for a
 // secret: PEM, DER, JWK, and as it stands in the key set; none when it is not published.
 func (f *Forgery) PublishedKey() [][]byte {
-	public, err := jwk.ParseKey(f.published)
+	key, err := jwk.ParseKey(f.published)
+	if err != nil {
+		return nil
+	}
+	public, err := key.PublicKey() // the set may hold a private one: a finding of its own
 	if err != nil {
 		return nil
 	}

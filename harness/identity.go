@@ -306,29 +306,18 @@ func (tr *Trace) Discover() *Metadata {
 	for name, value := range tr.Target.Metadata {
 		m.Members[name] = value
 	}
-	issuer, err := url.Parse(tr.Target.Issuer)
-	if err != nil {
-		m.Problem = err.Error()
-		return m
-	}
-	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
-	base := issuer.Scheme + "://" + issuer.Host
 	var problems []string
-	for _, address := range []string{
-		base + "/.well-known/oauth-authorization-server" + path,
-		base + path + "/.well-known/openid-configuration",
-	} {
-		answer := tr.Do(Request{Step: "metadata", Method: "GET", URL: address, Header: []Field{{"Accept", "application/json"}}})
-		found, problem := readMetadata(answer)
-		if problem != "" {
-			problems = append(problems, address+": "+problem)
+	for _, address := range tr.MetadataAddresses() {
+		found, answer := tr.Document(address)
+		if found.Problem != "" {
+			problems = append(problems, address+": "+found.Problem)
 			if answer.Failure != nil {
 				break // the second address is on the same server
 			}
 			continue
 		}
 		m.From, tr.serverHeader = address, answer.Header.Get("Server")
-		for name, value := range found {
+		for name, value := range found.Members {
 			if _, fixed := m.Members[name]; !fixed {
 				m.Members[name] = value
 			}
@@ -341,6 +330,29 @@ func (tr *Trace) Discover() *Metadata {
 		m.From = "the target file"
 	}
 	return m
+}
+
+// MetadataAddresses are where metadata may be: as RFC 8414 §3 puts it, and as OpenID Connect Discovery §4 does.
+func (t *Tester) MetadataAddresses() [2]string {
+	issuer, err := url.Parse(t.Target.Issuer)
+	if err != nil { // the loader has seen to that
+		return [2]string{t.Target.Issuer, t.Target.Issuer}
+	}
+	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
+	base := issuer.Scheme + "://" + issuer.Host
+	return [2]string{base + "/.well-known/oauth-authorization-server" + path, base + path + "/.well-known/openid-configuration"}
+}
+
+// Document reads metadata as it is served, without the members of the target file; header fields are those of an attack.
+func (tr *Trace) Document(address string, header ...Field) (*Metadata, *Answer) {
+	r := Request{Step: "metadata", Method: "GET", URL: address, Header: append([]Field{{"Accept", "application/json"}}, header...)}
+	for _, f := range header {
+		r.Changed = append(r.Changed, f.Name)
+	}
+	answer := tr.Do(r)
+	m := &Metadata{From: address}
+	m.Members, m.Problem = readMetadata(answer)
+	return m, answer
 }
 
 func readMetadata(a *Answer) (map[string]any, string) {

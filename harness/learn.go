@@ -115,6 +115,9 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 		l.set("as-metadata", NotKnown, p)
 	} else {
 		l.set("as-metadata", Yes, "discovered: "+t.Metadata.From)
+		if t.Metadata.From == "the target file" {
+			l.set("as-metadata", No, "observed: the server serves none; the target file names the endpoints")
+		}
 	}
 	if got := t.Metadata.String("issuer"); got != "" && got != t.Target.Issuer {
 		l.Problems = append(l.Problems, fmt.Sprintf("the metadata names the issuer %q, the target file %q; they must be identical (RFC 8414 §3.3)", got, t.Target.Issuer))

@@ -28,6 +28,7 @@ func Specs(s *expect.Suite) {
 	nonces(s)
 	wrongNonces(s)
 	challenges(s)
+	metadata(s)
 }
 
 // skipAll says once for each check why nothing of the suite applies.

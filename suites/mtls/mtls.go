@@ -19,6 +19,7 @@ func Specs(s *expect.Suite) {
 	rotation(s)
 	resources(s)
 	resumptions(s)
+	metadata(s)
 }
 
 func bound(t harness.Trial) bool { return t.Binding == harness.CertificateBound }

@@ -24,6 +24,7 @@ func Specs(s *expect.Suite) {
 	clientCredentials(s)
 	refreshTokens(s)
 	directEndpoints(s)
+	metadata(s)
 	resourceTokens(s)
 }
 

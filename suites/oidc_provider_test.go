@@ -113,8 +113,8 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"dpop-nonce-of-other-server@token", // only the AS demands nonces, if any does
 			// Bound refresh tokens rotate only after most of their lifetime (lib/helpers/defaults.js, rotateRefreshToken).
 			"dpop-refresh-again-*@*", "mtls-refresh-again-*@*",
-			// The recipe has one client for each, and none with other grants, pushed requests only or a second CA.
-			"client-assertion-*-other@*", "jwt-bearer-*@*", "par-required-*@*", "mtls-second-ca@*", "resource-audience@resource",
+			// The recipe has no client with other grants, pushed requests only or a second CA.
+			"jwt-bearer-*@*", "par-required-*@*", "mtls-second-ca@*", "resource-audience@resource",
 			"code-old@*", "token-expired@*", // without --slow
 			"introspection-changed-claim@*", // what is introspected is opaque
 			"resource-jwt-*@userinfo/*",     // UserInfo takes opaque tokens only

@@ -77,12 +77,12 @@ func (t *Tester) Age(ctx context.Context) {
 				a.WhyNot = o.String()
 			}
 		}
-		for _, r := range trial.Opens {
-			if a.Of(r) != nil {
+		for _, r := range t.ResourcesFor(trial.Client, trial.Grant) {
+			if a.Of(r) != nil || !trial.Opened(r) && r.Indicator == "" {
 				continue
 			}
 			made := t.Clock.Now()
-			if o := tr.Obtain(who, trial.Grant); o.State == Granted {
+			if o := tr.ObtainFor(who, trial.Grant, r, ""); o.State == Granted {
 				opened := tr.Call(ResourceCall{Who: who, Token: o.Token.AccessToken, Resource: r, Scheme: spendScheme(o.Token)})
 				a.Tokens = append(a.Tokens, AgedToken{Token: o.Token, Trial: trial, Resource: r, Opened: opened, Made: made, Lifetime: o.Token.Lifetime()})
 			}

@@ -572,6 +572,9 @@ func (tr *Trace) ObtainFor(who Identity, grant string, r *Resource, scope string
 			m.Params.Set("scope", scope)
 		}
 	}
+	if r.Indicator == "" && scope == "" {
+		return tr.Obtain(who, grant)
+	}
 	if grant == ClientCredentialsGrant {
 		return tr.ClientCredentials(TokenRequest{Who: who, Change: asked})
 	}

@@ -55,7 +55,11 @@ func expiredTokens(s *expect.Suite) {
 			who := old.Who
 			c.Assume(old.Opened).To(expect.BeAccepted(), "the token when it was new")
 			honest := func() harness.Outcome {
-				return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, old.Trial.Grant), Resource: r})
+				o := c.ObtainFor(who, old.Trial.Grant, r, "")
+				if o.State != harness.Granted {
+					return o
+				}
+				return c.Call(harness.ResourceCall{Who: who, Token: o.Token.AccessToken, Resource: r})
 			}
 			var answer harness.Outcome
 			for _, leeway := range attacks.TokenLeeways() {

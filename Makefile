@@ -30,11 +30,11 @@ else
 	bin/popcheck run --out '$(OUT)' $(ARGS) -- "$$POPCHECK_TARGET_FILE"
 endif
 
-# The kill matrix and the search for secrets are long; the race detector would make them several times longer and sees them in part.
+# What is long runs whole without the race detector, which would make it several times longer and sees it in part.
 test: lint npm ## every test of popcheck itself, after lint
 	@test -n '$(race)' || echo 'make: no C compiler: testing without the race detector' >&2
 	$(GO) test $(race) -shuffle=on -timeout 20m ./...
-	$(GO) test -shuffle=on -timeout 30m -run '^(TestKillMatrix|TestNoSecretLeaves)$$' . ./suites
+	$(GO) test -shuffle=on -timeout 30m -run '^(TestKillMatrix|TestBrokenCopies|TestOIDCProvider|TestNonceModes|TestNoSecretLeaves)$$' . ./suites
 
 lint: $(staticcheck) ## go vet, staticcheck and gofmt
 	$(GO) vet ./...

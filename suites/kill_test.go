@@ -242,30 +242,36 @@ func surprises(sound, faulty map[string]harness.Verdict, want map[harness.Verdic
 	return out
 }
 
-// suiteOf is the suite of each check; the catalogue is built anew at each call, and this is asked for every result.
-var suiteOf = sync.OnceValue(func() map[string]string {
+// topicOf is the topic of each check, the file of its row; the catalogue is built anew at each call, and this is asked for every result.
+var topicOf = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
 	for _, e := range attacks.Catalogue() {
-		out[e.ID] = string(e.Suite)
+		out[e.ID] = e.Source.File
 	}
 	return out
 })
 
-// suitesOf are the suites that a line of testdata/kill speaks of, as a selection. A fault is run against these; with
-// POPCHECK_KILL=whole (make kill) against everything, which shows as well that no other suite is touched.
-func suitesOf(want map[harness.Verdict][]string) string {
+// neighboursOf are the checks that a line of testdata/kill speaks of, with all others of their topics, as a selection. A fault is run
+// against these; with POPCHECK_KILL=whole (make kill) against everything, which shows as well that nothing else is touched.
+func neighboursOf(want map[harness.Verdict][]string) string {
 	if os.Getenv("POPCHECK_KILL") == "whole" {
 		return ""
 	}
-	var out []string
+	var topics []string
 	for _, patterns := range want {
 		for _, pattern := range patterns {
 			id, _, _ := strings.Cut(pattern, "@")
-			for check, suite := range suiteOf() {
-				if glob(id, check) && !slices.Contains(out, suite) {
-					out = append(out, suite)
+			for check, topic := range topicOf() {
+				if glob(id, check) && !slices.Contains(topics, topic) {
+					topics = append(topics, topic)
 				}
 			}
+		}
+	}
+	var out []string
+	for check, topic := range topicOf() {
+		if slices.Contains(topics, topic) {
+			out = append(out, check)
 		}
 	}
 	slices.Sort(out)
@@ -277,10 +283,11 @@ func part(sound map[string]harness.Verdict, selection string) map[string]harness
 	if selection == "" {
 		return sound
 	}
+	chosen := strings.Split(selection, ",")
 	out := map[string]harness.Verdict{}
 	for key, v := range sound {
 		id, _, _ := strings.Cut(key, "@")
-		if slices.Contains(strings.Split(selection, ","), suiteOf()[id]) {
+		if slices.Contains(chosen, id) {
 			out[key] = v
 		}
 	}
@@ -313,7 +320,7 @@ func TestKillMatrix(t *testing.T) {
 	faults = sample(faults, 40)
 	selections := map[string]string{}
 	for _, fault := range faults {
-		selections[fault] = suitesOf(want[fault])
+		selections[fault] = neighboursOf(want[fault])
 	}
 	got := killAll(t, "TestKillWorker", append([]string{""}, faults...), selections)
 	again := killAll(t, "TestKillWorker", slices.DeleteFunc(slices.Clone(faults), func(fault string) bool {

@@ -159,12 +159,13 @@ type Selection []string
 // ParseSelection reads a selection and refuses one that cannot match any check of the catalogue, before anything is sent.
 func ParseSelection(expr string) (Selection, error) {
 	var s Selection
+	catalogue := attacks.Catalogue()
 	for _, term := range strings.Split(expr, ",") {
 		if term = strings.TrimSpace(term); term == "" {
 			continue
 		}
 		id, _, _ := strings.Cut(term, "@")
-		if !slices.ContainsFunc(attacks.Catalogue(), func(e attacks.Entry) bool { return matchesCheck(id, e.Check, e.Suite) }) {
+		if !slices.ContainsFunc(catalogue, func(e attacks.Entry) bool { return matchesCheck(id, e.Check, e.Suite) }) {
 			return nil, fmt.Errorf("--select %q matches no check; want ids, keys, suites (pkce, dpop, mtls), clauses (rfc9449/4.3), severities, threats or * patterns: see popcheck list", term)
 		}
 		s = append(s, term)
@@ -226,8 +227,11 @@ func matchesCheck(term string, c attacks.Check, suite harness.Mechanism) bool {
 }
 
 func matchesPattern(pattern, name string) bool {
+	if pattern == name || !strings.ContainsAny(pattern, `*?[\`) {
+		return pattern == name
+	}
 	ok, err := path.Match(pattern, name)
-	return err == nil && ok || pattern == name
+	return err == nil && ok
 }
 
 // waive attaches the waivers to the results and returns what is wrong with them (design §3): expired, unknown, or no longer needed.

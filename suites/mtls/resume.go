@@ -1,6 +1,8 @@
 package mtls
 
 import (
+	"net/url"
+
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/harness/expect"
@@ -109,9 +111,18 @@ func (where site) startsElsewhere(c *expect.Case) []start {
 		out = append(out, where.shown("at "+where.plain+" without a certificate", nil, where.plain))
 	}
 	for _, r := range c.ResourcesFor(where.who.Client, where.grant) {
+		if oneAddress(r.URL, c.Metadata.Endpoint("token_endpoint", where.who.Cert)) {
+			continue
+		}
 		out = append(out, atResource(r, "without a certificate", nil), atResource(r, "with a self-signed certificate that has the same names", where.namesake(c)))
 	}
 	return out
+}
+
+func oneAddress(a, b string) bool {
+	u, err := url.Parse(a)
+	v, errOther := url.Parse(b)
+	return err == nil && errOther == nil && u.Host == v.Host
 }
 
 func atResource(r *harness.Resource, with string, cert *harness.Certificate) start {

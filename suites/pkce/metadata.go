@@ -182,8 +182,8 @@ func publicKeys(c *expect.Case, d *harness.Metadata, _ *harness.Trial) {
 		}
 		c.Unlearned("the key set: %s", f.Error())
 	}
-	var set struct{ Keys []map[string]any }
-	if answer.Status != 200 || json.Unmarshal(answer.Body, &set) != nil || len(set.Keys) == 0 {
+	var set struct{ Keys []map[string]any } // a server whose tokens are opaque may have none
+	if answer.Status != 200 || json.Unmarshal(answer.Body, &set) != nil || set.Keys == nil {
 		c.Unlearned("the key set cannot be read: HTTP %d", answer.Status)
 	}
 	for _, key := range set.Keys {

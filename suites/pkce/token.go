@@ -150,7 +150,7 @@ func introspection(s *expect.Suite) {
 			continue
 		}
 		s.It(a.Check, place, func(c *expect.Case) {
-			answer := c.Between(honest(c), func() harness.Outcome { return ask(c, a, who, t.Grant) }, "introspection of an honest token")
+			answer := c.Between(honest(c), func() harness.Outcome { return ask(c, s, a, who, t.Grant) }, "introspection of an honest token")
 			c.Refuses(answer, a.Refusal)
 		})
 	}
@@ -183,10 +183,14 @@ func introspection(s *expect.Suite) {
 }
 
 // ask puts the question of one row.
-func ask(c *expect.Case, a attacks.IntrospectionAttack, who harness.Identity, grant string) harness.Outcome {
+func ask(c *expect.Case, s *expect.Suite, a attacks.IntrospectionAttack, who harness.Identity, grant string) harness.Outcome {
 	value := ""
 	if a.Sent == attacks.Code {
-		token, failed := material(c, who, attacks.Code)
+		t := anyCodeClient(s)
+		if t == nil {
+			c.NotApplicable(noCodeClient)
+		}
+		token, failed := material(c, s.Honest(t.Client, t.Binding), attacks.Code)
 		if failed.At != "" {
 			return failed
 		}

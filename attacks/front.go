@@ -8,7 +8,17 @@ type RedirectAttack struct {
 	Client func(string) string // edits client_id
 	URI    func(string) string // edits the registered redirect_uri
 	Scope  string
+	Pushed Pushing
 }
+
+// Pushing says whether a row of the front channel is tried in a pushed request as well.
+type Pushing int
+
+// What is wrong in a pushed request is said to the client that pushes it, so there is nobody to be redirected by mistake.
+const (
+	FrontOnly Pushing = iota
+	AsWell
+)
 
 const attackerURI = "https://attacker.example/cb"
 
@@ -18,7 +28,7 @@ func Redirects() []RedirectAttack {
 	row := func(id, what, covers string, edit func(string) string) RedirectAttack {
 		return RedirectAttack{Check: Check{ID: id, Title: "refuses a redirect_uri with " + what, Clause: rfc9700("2.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: page, Covers: covers,
-			Why: "the user's code is sent to an address that an attacker chose", Fix: "compare redirect_uri with the registered values as whole strings"}, URI: edit}
+			Why: "the user's code is sent to an address that an attacker chose", Fix: "compare redirect_uri with the registered values as whole strings"}, URI: edit, Pushed: AsWell}
 	}
 	return []RedirectAttack{
 		row("redirect-uri-other-host", "another host", "CODE-AS-08.1", func(string) string { return attackerURI }),

@@ -2,6 +2,7 @@ package pkce
 
 import (
 	"cmp"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,41 +19,58 @@ func anyCodeClient(s *expect.Suite) *harness.Trial {
 
 const noCodeClient = "the target file names no client with the authorization_code grant that could get a token"
 
-// redirects runs the rows of mutated redirect URIs. The oracle is where the browser is sent, before any login.
+// redirects runs the rows of mutated redirect URIs. The oracle is where the browser is sent, before any login. A server may compare
+// pushed requests in another way, so the addresses are pushed too.
 func redirects(s *expect.Suite) {
 	trial := anyCodeClient(s)
+	public := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Client.Public() })
 	for _, a := range attacks.Redirects() {
 		at := expect.Place{Endpoint: "authorize", Role: harness.AuthorizationServer}
-		if trial == nil {
+		switch {
+		case trial == nil:
 			s.Skip(a.Check, at, noCodeClient)
 			continue
-		}
-		at.Client = trial.Client.ClientID
-		who := s.Honest(trial.Client, trial.Binding)
-		if trial.Client.RequirePushedAuthorizationRequests || s.Metadata.True("require_pushed_authorization_requests") {
+		case s.MustPush(trial.Client):
+			at.Client = trial.Client.ClientID
 			s.Skip(a.Check, at, "authorization requests must be pushed; an unregistered redirect_uri cannot be tried in the front channel")
-			continue
+		default:
+			at.Client = trial.Client.ClientID
+			redirect(s, a, at, trial, (*harness.Trace).ToRedirect)
 		}
-		s.It(a.Check, at, func(c *expect.Case) {
-			uri := a.URI(trial.Client.RedirectURIs[0])
-			if slices.Contains(trial.Client.RedirectURIs, uri) {
-				c.NotApplicable("%s is registered", uri)
-			}
-			honest := c.Proven("authorization of "+trial.Client.ClientID, func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) })
-			answer := c.Between(honest, func() harness.Outcome {
-				return c.ToRedirect(who, uri, func(m *harness.Message, _ harness.Facts) {
-					m.Params.Set("redirect_uri", uri)
-					if a.Client != nil {
-						m.Params.Set("client_id", a.Client(trial.Client.ClientID))
-					}
-					if a.Scope != "" {
-						m.Params.Set("scope", a.Scope)
-					}
-				})
-			}, "the honest authorization request")
-			c.Refuses(answer, a.Refusal)
-		})
+		// A client that authenticates may bring an address of its own (RFC 9126 §2.4).
+		if a.Pushed == attacks.AsWell && public != nil && s.Learned.Has("par") != harness.No {
+			redirect(s, a, expect.Place{Endpoint: "par", Client: public.Client.ClientID}, public, (*harness.Trace).PushedToRedirect)
+		}
 	}
+}
+
+func redirect(s *expect.Suite, a attacks.RedirectAttack, at expect.Place, t *harness.Trial, send func(*harness.Trace, harness.Identity, string, harness.Change) harness.Outcome) {
+	who := s.Honest(t.Client, t.Binding)
+	via := harness.FrontChannelRequest
+	if at.Endpoint == "par" {
+		via = harness.PushedRequest
+	}
+	s.It(a.Check, at, func(c *expect.Case) {
+		uri := a.URI(t.Client.RedirectURIs[0])
+		if slices.Contains(t.Client.RedirectURIs, uri) {
+			c.NotApplicable("%s is registered", uri)
+		}
+		honest := c.Proven(fmt.Sprint("authorization of ", t.Client.ClientID, via), func() harness.Outcome {
+			return c.Authorize(harness.AuthorizationRequest{Who: who, Via: via})
+		})
+		answer := c.Between(honest, func() harness.Outcome {
+			return send(c.Trace, who, uri, func(m *harness.Message, _ harness.Facts) {
+				m.Params.Set("redirect_uri", uri)
+				if a.Client != nil {
+					m.Params.Set("client_id", a.Client(t.Client.ClientID))
+				}
+				if a.Scope != "" {
+					m.Params.Set("scope", a.Scope)
+				}
+			})
+		}, "the honest authorization request")
+		c.Refuses(answer, a.Refusal)
+	})
 }
 
 func frontChannel(s *expect.Suite) {

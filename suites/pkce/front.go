@@ -96,12 +96,19 @@ func frontChannel(s *expect.Suite) {
 
 	s.It(f.StateExact, authorize, func(c *expect.Case) {
 		const state = `popcheck & a=b %20 + # "quoted" <tag> end`
-		o := c.Between(honest(c), with(c, func(m *harness.Message, _ harness.Facts) { m.Params.Set("state", state) }), "the honest authorization request")
-		c.Expect(o).To(expect.BeAccepted())
-		if got := o.Code.Response.Get("state"); got != state {
-			c.Fails("state came back as %q", got)
-		}
-		c.Passes("state with every reserved character came back as it was sent")
+		c.Assume(honest(c)()).To(expect.BeAccepted(), "the honest authorization request")
+		request := harness.AuthorizationRequest{Who: who, Change: func(m *harness.Message, _ harness.Facts) { m.Params.Set("state", state) }}
+		ways := ""
+		c.Attack(func() {
+			ways = everyWay(c, request, func(way string, o harness.Outcome) {
+				c.Expect(o).To(expect.BeAccepted())
+				if got := o.Code.Response.Get("state"); got != state {
+					c.Fails("%s, state came back as %q", way, got)
+				}
+			})
+		})
+		c.Assume(honest(c)()).To(expect.BeAccepted(), "the honest authorization request, again")
+		c.Passes("state with every reserved character came back as it was sent: %s", ways)
 	})
 	s.It(f.StateInError, authorize, func(c *expect.Case) {
 		o := c.Between(honest(c), with(c, badScope), "the honest authorization request")
@@ -112,12 +119,14 @@ func frontChannel(s *expect.Suite) {
 		c.Passes("the error %s came back with state", response.Get("error"))
 	})
 	s.It(f.IssPresent, authorize, func(c *expect.Case) {
-		o := honest(c)()
-		c.Assume(o).To(expect.BeAccepted(), "the honest authorization request")
-		if got := o.Code.Response.Get("iss"); got != c.Target.Issuer {
-			c.Fails("iss is %q, the issuer is %q", got, c.Target.Issuer)
-		}
-		c.Passes("iss is the issuer")
+		c.Assume(honest(c)()).To(expect.BeAccepted(), "the honest authorization request")
+		ways := everyWay(c, harness.AuthorizationRequest{Who: who}, func(way string, o harness.Outcome) {
+			c.Assume(o).To(expect.BeAccepted(), way)
+			if got := o.Code.Response.Get("iss"); got != c.Target.Issuer {
+				c.Fails("%s, iss is %q, and the issuer is %q", way, got, c.Target.Issuer)
+			}
+		})
+		c.Passes("iss is the issuer: %s", ways)
 	})
 	s.It(f.IssInError, authorize, func(c *expect.Case) {
 		o := c.Between(honest(c), with(c, badScope), "the honest authorization request")
@@ -218,6 +227,24 @@ func frontChannel(s *expect.Suite) {
 		}
 		c.Passes("%d pages tell no third party their address", pages)
 	})
+}
+
+// everyWay looks at the response to an authorization request with the session that is kept, after a login and after a consent: the
+// pages of a server may make their responses each on their own. It returns the ways that there were.
+func everyWay(c *expect.Case, q harness.AuthorizationRequest, look func(way string, o harness.Outcome)) string {
+	ways := []string{"in a session"}
+	look(ways[0], c.Authorize(q))
+	q.Session = harness.NewSession
+	if o := c.Authorize(q); o.State != harness.Granted || o.Code.Front.Showed(harness.LoginForm) {
+		ways = append(ways, "after the login form")
+		look("after the login form", o)
+	}
+	q.Session = harness.KeptSession
+	if consent := c.Consenting(q); consent.How != "" {
+		ways = append(ways, "after the consent form")
+		look("after the consent form", consent.Outcome)
+	}
+	return strings.Join(ways, ", ")
 }
 
 // errorResponse is what came back with an error redirect; a page says nothing about the redirect.

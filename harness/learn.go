@@ -451,10 +451,10 @@ func (t *Tester) tryWithoutNonce(tr *Trace) {
 	}
 }
 
-// learnNonce makes a try at an address of which it is not known yet, where its server asks for nonces somewhere.
+// learnNonce makes a try at an address of which it is not known yet, where its server asks for nonces somewhere, or hands them out.
 func (t *Tester) learnNonce(address string, try func() Outcome) {
 	l, place := t.Learned, placeOf(address)
-	if address == "" || l.challenged[place] || l.nonceless[place] || !l.challengedBy(originOf(address)) {
+	if address == "" || l.challenged[place] || l.nonceless[place] || t.nonces.get(originOf(address)) == "" {
 		return
 	}
 	switch o := try(); {

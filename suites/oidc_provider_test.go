@@ -93,10 +93,15 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"resource-two-tokens@userinfo/*",
 			// The addresses of the endpoints are built from the request (lib/helpers/oidc_context.js, urlFor); the issuer is not.
 			"metadata-host@metadata",
+			// So is the htu that a proof is compared with (lib/helpers/validate_dpop.js, line 125).
+			"dpop-htu-host-header@token/*", "dpop-htu-host-header@userinfo/*",
 		},
 		harness.Warn: {
 			// A replay is answered with invalid_grant, invalid_request or invalid_token (lib/helpers/validate_dpop.js).
 			"dpop-replay@par/*", "dpop-replay@token/*", "dpop-replay@userinfo/*",
+			"dpop-replay-rewritten@par/*", "dpop-replay-rewritten@token/*", "dpop-replay-rewritten@userinfo/*",
+			"dpop-replay-same-jti@par/*", "dpop-replay-same-jti@token/*", "dpop-replay-same-jti@userinfo/*",
+			"dpop-replay-respelt-htu@par/*", "dpop-replay-respelt-htu@token/*", "dpop-replay-respelt-htu@userinfo/*",
 			// UserInfo answers 400 invalid_request to the DPoP scheme without a proof (lib/helpers/oidc_context.js).
 			"dpop-no-proof@userinfo/*",
 			// The same file, and the recipe's accounts.mjs: a scheme that is neither Bearer nor DPoP is answered with 400.
@@ -110,6 +115,8 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"revocation-by-other-client@revoke/*",
 		},
 		harness.Skip: {
+			// Where the very same proof is accepted again, its variants show nothing.
+			"dpop-replay-rewritten@accounts/*", "dpop-replay-same-jti@accounts/*", "dpop-replay-respelt-htu@accounts/*",
 			"dpop-htu-default-port@*",          // the addresses name ports
 			"dpop-nonce-*@accounts/*",          // oauth4webapi asks for no nonces
 			"dpop-nonce-of-other-server@token", // only the AS demands nonces, if any does

@@ -105,6 +105,11 @@ func Certificates() []CertificateAttack {
 				subject.CommonName, subject.ExtraNames = "another-"+subject.CommonName, nil
 				w.Subject = &subject
 			})},
+		{Check: row("mtls-subject-missing-rdn", "refuses the registered subject with one RDN missing", rfc8705("2"), wrong, invalidClient(), "trusted-ca", "MTLS-AS-02.3", impersonated, "compare the whole subject: a common name alone is not the client"),
+			Clients: func(c *harness.Client) bool { return pki(c) && strings.Contains(c.TLSClientAuthSubjectDN, ",") }, At: authenticated,
+			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
+				w.Subject = &pkix.Name{ExtraNames: withoutRDN(f.Right.Leaf.Subject.Names)}
+			})},
 		{Check: row("mtls-subject-extra-rdn", "refuses the registered subject with one more RDN", rfc8705("2"), wrong, invalidClient(), "trusted-ca", "MTLS-AS-02.2", impersonated, "compare the whole subject, not its beginning or a part"),
 			Clients: func(c *harness.Client) bool { return pki(c) && c.TLSClientAuthSubjectDN != "" }, At: authenticated,
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
@@ -194,6 +199,7 @@ func Certificates() []CertificateAttack {
 			At: authenticated, Certificate: ofOther},
 
 		{Check: row("mtls-bound-no-certificate", "refuses a bound token without a certificate", rfc8705("3"), harness.TokenReplay, invalidToken(), "", "MTLS-RS-02.1", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource, Certificate: noCertificate},
+		{Check: row("mtls-bound-token-in-body", "refuses a bound token in a form body, without a certificate", rfc8705("3"), harness.TokenReplay, elsewhere(), "", "", stolen, "check the binding wherever the token is taken from"), At: resource, Certificate: noCertificate, Change: tokenInBody},
 		{Check: row("mtls-bound-same-ca", "refuses a bound token with another certificate of the same CA", rfc8705("3"), wrong, invalidToken(), "trusted-ca", "MTLS-RS-03.1", stolen, "compare the certificate of the connection with cnf.x5t#S256"), At: resource,
 			Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 				w.Subject = &pkix.Name{CommonName: "attacker.popcheck.example"}
@@ -221,6 +227,16 @@ func stranger(f CertificateFacts) harness.Issue {
 func behindStranger(f CertificateFacts) (*harness.Certificate, error) {
 	var nobody *harness.Authority
 	return nobody.Issue(stranger(f))
+}
+
+// withoutRDN leaves the last part of a name out that is no common name.
+func withoutRDN(names []pkix.AttributeTypeAndValue) []pkix.AttributeTypeAndValue {
+	for i := len(names) - 1; i >= 0; i-- {
+		if !names[i].Type.Equal([]int{2, 5, 4, 3}) {
+			return slices.Delete(slices.Clone(names), i, i+1)
+		}
+	}
+	return names[:0]
 }
 
 func selfMade(f CertificateFacts) (*harness.Certificate, error) {

@@ -195,6 +195,7 @@ func Proofs() []ProofAttack {
 		}), harness.Hardening, "the comparison is looser than the clause"),
 		must("dpop-htu-host", "refuses a proof made for another host", "9", harness.Critical, "DPOP-AS-12.1 DPOP-RS-11.2", "compare htu with the URI of the request", htu(func(u *url.URL) { u.Host = "attacker.example" })),
 		must("dpop-htu-path", "refuses a proof made for another path of the host", "9", harness.Critical, "DPOP-AS-12.2 DPOP-RS-11.1", "compare htu with the URI of the request", htu(func(u *url.URL) { u.Path += "/other"; u.RawPath = "" })),
+		must("dpop-htu-parent", "refuses a proof made for a part of its path", "9", harness.High, "DPOP-AS-12.4 DPOP-RS-11.4", "compare the whole URI, not its beginning", htu(func(u *url.URL) { u.Path, u.RawPath = u.Path[:strings.LastIndex(u.Path, "/")+1], "" })),
 		must("dpop-htu-path-case", "compares the path of htu with its case", "9", harness.Low, "DPOP-AS-12.11 DPOP-RS-11.10", "paths are case-sensitive (RFC 3986 §6.2.2.1)", htu(func(u *url.URL) { u.Path, u.RawPath = otherCase(u.Path), "" })),
 		must("dpop-htu-http", "refuses a proof made for http", "9", harness.Critical, "DPOP-AS-12.5 DPOP-RS-11.6", "compare the scheme as well; behind a proxy configure the external URL", htu(func(u *url.URL) { u.Scheme = "http" })),
 		must("dpop-htu-elsewhere", "refuses a proof made for another endpoint of the target", "9", harness.Critical, "DPOP-AS-12.7 DPOP-RS-11.3 DPOP-AS-22.4", "compare htu with the URI of the request", func(p *harness.Proof) { p.Claims.Set("htu", p.Facts.Elsewhere) }),

@@ -71,6 +71,7 @@ func ResourceRequests() []ResourceAttack {
 		{Check: lesser("dpop-as-bearer-with-proof", "refuses a bound token under the Bearer scheme, even with a proof", rfc9449("7.2", ""), harness.Low, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.3", "the scheme is wrong, though possession is proven", "refuse a token with cnf.jkt under the Bearer scheme"), Scheme: "Bearer"},
 		{Check: row("dpop-token-in-query", "refuses a bound token in the query, without a proof", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(harness.Refusal{Status: []int{401}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, 400), "DPOP-RS-17.4", bearerAgain, "do not take tokens from the query"), NoProof: Proof,
 			Change: inQuery},
+		{Check: row("dpop-token-in-body", "refuses a bound token in a form body, without a proof", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, elsewhere(), "DPOP-RS-17.5", bearerAgain, "take bound tokens from the Authorization header only, and check them wherever they are"), NoProof: Proof, Change: tokenInBody},
 		{Check: needing("bearer", row("dpop-scheme-for-plain-token", "refuses an unbound token under the DPoP scheme", rfc9449("7.1", ""), harness.High, harness.Downgrade, tokenOrProof, "DPOP-RS-18.1", "a stolen bearer token passes for a bound one with anyone's proof", "require cnf.jkt in the token and compare it")), Token: PlainToken},
 		{Check: lesser("dpop-two-authorizations", "refuses a request with Bearer and DPoP together", rfc9449("7.2", ""), harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, "DPOP-RS-19.1", "servers in a chain may read different headers", "refuse more than one Authorization header field"),
 			Change: func(m *harness.Message, _ harness.Facts) {
@@ -79,6 +80,17 @@ func ResourceRequests() []ResourceAttack {
 		{Check: row("dpop-proof-for-other-token", "refuses a proof made for another token of the same key", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_dpop_proof"), "DPOP-RS-15.3 DPOP-RS-15.4", "a captured proof works with other tokens", "compare ath with the hash of the access token"), Token: OtherBoundToken},
 		{Check: needing("second-client", row("dpop-token-of-other-client", "refuses a token of one client with the proof of another", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_token", "invalid_dpop_proof"), "DPOP-RS-16.2", bearerAgain, "compare the thumbprint of the proof key with cnf.jkt of the token")), Token: TokenOfOther},
 	}
+}
+
+// elsewhere is how a request is refused that carries its token where a resource may not look, or by a method that it does not know.
+func elsewhere() harness.Refusal { return harness.Refusal{Status: []int{400, 401, 403, 404, 405, 415}} }
+
+// tokenInBody moves the access token into a form (RFC 6750 §2.2).
+func tokenInBody(m *harness.Message, _ harness.Facts) {
+	token := bearerOf(m)
+	m.Header = withoutHeader(m.Header, "Authorization")
+	m.Params.Set("access_token", token)
+	m.AsForm()
 }
 
 func bearerOf(m *harness.Message) string {

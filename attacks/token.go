@@ -65,6 +65,11 @@ func Introspections() []IntrospectionAttack {
 	return []IntrospectionAttack{
 		{Check: caller("introspection-credential-missing", "answers no introspection without a credential", "TOKEN-AS-11.1"), Callers: []harness.Change{WithoutCredential, nameless}},
 		{Check: func() Check {
+			c := caller("introspection-by-public-client", "answers no introspection to the bare name of a public client", "")
+			c.Needs += " public-client"
+			return c
+		}(), Callers: []harness.Change{asPublicClient}},
+		{Check: func() Check {
 			c := caller("introspection-secret-wrong", "answers no introspection with a wrong client secret", "TOKEN-AS-11.2")
 			c.Needs += " client-secret"
 			return c
@@ -74,6 +79,17 @@ func Introspections() []IntrospectionAttack {
 		{Check: value("introspection-altered-token", "calls a token inactive in which one character was changed", "", "TOKEN-AS-12.2", opens, "compare the whole value, or verify its signature"), Value: AlterEnd},
 		{Check: value("introspection-changed-claim", "calls a token inactive in which a claim was changed", "jwt-at", "TOKEN-AS-12.3", "anyone can write tokens", "verify the signature over the claims"), Value: changedClaim},
 		{Check: value("introspection-code", "calls an authorization code inactive", "code", "TOKEN-AS-12.6", "a code from the front channel opens every resource that asks the server", "search tokens only"), Sent: Code},
+	}
+}
+
+// asPublicClient names the first public client, which has nothing to authenticate with.
+func asPublicClient(m *harness.Message, f harness.Facts) {
+	WithoutCredential(m, f)
+	for _, c := range f.Tester.Target.Clients {
+		if c.Public() {
+			m.Params.Set("client_id", c.ClientID)
+			return
+		}
 	}
 }
 

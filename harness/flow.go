@@ -268,7 +268,7 @@ func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 
 // formRequest is a POST of a form (RFC 6749 §3.2).
 func formRequest(step string, m *Message, proof []Field) *Request {
-	header := append([]Field{{"Content-Type", "application/x-www-form-urlencoded"}, {"Accept", "application/json"}}, m.Header...)
+	header := append([]Field{formType(), {"Accept", "application/json"}}, m.Header...)
 	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Session: m.Session, Decoded: m.decoded, Changed: m.changed}
 	if m.Method == formMethod {
 		r.Body = m.Params.Encode()

@@ -23,6 +23,12 @@ type ResourceCall struct {
 	Proof    ProofChange
 }
 
+// formType is the header field of a form (RFC 6749, appendix B).
+func formType() Field { return Field{"Content-Type", "application/x-www-form-urlencoded"} }
+
+// AsForm sends the parameters of a request to a resource in its body.
+func (m *Message) AsForm() { m.Method, m.Header = formMethod, append(m.Header, formType()) }
+
 // Call asks for a resource. Granted means that the answer is the one that the target file names as the proof of access. At a
 // resource that opened for a token that nobody issued nothing is learned.
 func (tr *Trace) Call(q ResourceCall) Outcome {
@@ -52,7 +58,12 @@ func (tr *Trace) Ask(q ResourceCall) Outcome {
 	}
 	answer, err := tr.proven(m.Who.Key, q.Resource.Method, q.Resource.URL, q.Token, q.Proof, func(fields []Field) (*Request, error) {
 		r := &Request{Step: "resource request", Method: m.Method, URL: m.URL, Header: append(slices.Clone(m.Header), fields...), As: m.Who.Cert, Session: m.Session}
-		if len(m.Params) > 0 {
+		switch {
+		case len(m.Params) == 0:
+		case slices.Contains(m.Header, formType()):
+			r.Body = m.Params.Encode()
+			r.Changed = append(r.Changed, "body")
+		default:
 			r.URL += "?" + m.Params.Encode()
 			r.Changed = append(r.Changed, "query")
 		}

@@ -5,6 +5,7 @@ package dpop
 import (
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
@@ -232,6 +233,8 @@ func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
 	switch {
 	case a.ID == "dpop-htu-default-port" && u.Port() != "":
 		return "discovered: the address names a port, so that it has no default port to add"
+	case a.ID == "dpop-htu-parent" && (u.Path == "" || strings.HasSuffix(u.Path, "/")), a.ID == "dpop-htu-path-case" && strings.ToUpper(u.Path) == strings.ToLower(u.Path):
+		return "declared: the address has no path that could be told from another"
 	case (a.ID == "dpop-htu-http" || a.ID == "dpop-htu-forwarded-proto") && u.Scheme == "http":
 		return "declared: the address is http itself"
 	case a.ID == "dpop-alg-unlisted" && len(listed) == 0:

@@ -104,6 +104,18 @@ func resourceTokens(s *expect.Suite) {
 		}
 		return any(r)
 	}, func(c *expect.Case, w *reader) { lesserScope(c, s, w) })
+	// What a token is bound to and what it is good for may be looked at on different ways through a resource.
+	for _, r := range s.Resources() {
+		first := any(r)
+		for _, b := range []harness.Binding{harness.DPoPBound, harness.CertificateBound} {
+			w := readerOf(s, r, []harness.Binding{b}, func(t harness.Trial) bool { return t.Opened(r) })
+			if r.Scope == "" || w == nil || w.trial.Binding == first.trial.Binding {
+				continue
+			}
+			w.at.Variant = string(b)
+			s.It(k.Scope, w.at, func(c *expect.Case) { lesserScope(c, s, w) })
+		}
+	}
 	atEveryResource(s, k.Audience, nobody, func(r *harness.Resource) *reader {
 		if elsewhere(s, r) == nil {
 			return nil

@@ -269,7 +269,7 @@ func TestEachRowChangesWhatItIsAbout(t *testing.T) {
 					t.Fatal("nothing was sent")
 				}
 				fields := after.Header.Values("DPoP")
-				wantSameRequest(t, before, after)
+				wantSameRequest(t, before, after, beside(row.ID)...)
 				x := tr.Exchanges()
 				if len(x) != 1 || x[0].Role != harness.AttackExchange || len(x[0].Request.Changed) == 0 {
 					t.Fatalf("recorded: %d exchanges, changed %v", len(x), x[0].Request.Changed)
@@ -299,7 +299,17 @@ func TestEachRowChangesWhatItIsAbout(t *testing.T) {
 }
 
 // wantSameRequest fails when anything but the proof differs. What is random in an authorization request is left out.
-func wantSameRequest(t *testing.T, honest, sent *http.Request) {
+// beside are the header fields that a row sends with its proof, as a client might to be taken for a proxy.
+func beside(id string) []string {
+	return map[string][]string{
+		"dpop-htu-forwarded-host":  {"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Original-Host", "X-Host"},
+		"dpop-htu-forwarded":       {"Forwarded"},
+		"dpop-htu-forwarded-proto": {"X-Forwarded-Proto", "X-Forwarded-Ssl", "Forwarded"},
+		"dpop-htm-override":        {"X-Http-Method-Override", "X-Method-Override", "X-Http-Method"},
+	}[id]
+}
+
+func wantSameRequest(t *testing.T, honest, sent *http.Request, beside ...string) {
 	t.Helper()
 	if honest.Method != sent.Method || honest.RequestURI != sent.RequestURI || honest.Host != sent.Host {
 		t.Errorf("%s %s %s instead of %s %s %s", sent.Method, sent.Host, sent.RequestURI, honest.Method, honest.Host, honest.RequestURI)
@@ -307,6 +317,12 @@ func wantSameRequest(t *testing.T, honest, sent *http.Request) {
 	a, b := honest.Header.Clone(), sent.Header.Clone()
 	a.Del("DPoP")
 	b.Del("DPoP")
+	for _, name := range beside {
+		if b.Get(name) == "" {
+			t.Errorf("%s was not sent", name)
+		}
+		b.Del(name)
+	}
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("header fields %v instead of %v", b, a)
 	}

@@ -111,6 +111,8 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"resource-scope@*",
 			// A grant that the client is not registered for is invalid_request, not unauthorized_client (lib/actions/token.js).
 			"client-credentials-public@token/*",
+			// Who may not ask about a token is told active=false (lib/helpers/defaults.js, introspectionAllowedPolicy).
+			"introspection-by-public-client@introspect/*",
 			// Who may not revoke a token is told 200 (lib/actions/revocation.js, allowedPolicy).
 			"revocation-by-other-client@revoke/*",
 		},

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -73,6 +74,7 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 				return nil, fmt.Errorf("%s:%d: clients[%d].certificate: %w", target.Path, c.Line, i, err)
 			}
 			ring.certs[c.ClientID] = cert
+			c.nameSubject(cert.Leaf)
 		}
 		if len(c.PrivateKey) > 0 {
 			key, err := parseKey("key of "+c.ClientID, c.PrivateKey)
@@ -97,6 +99,16 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 		return nil, fmt.Errorf("%s: second_client_ca: %w", target.Path, err)
 	}
 	return ring, nil
+}
+
+// nameSubject fills in what the target file leaves out and the certificate tells: where it has no alternative name, the server can
+// know the client by nothing but its subject (RFC 8705 §2.1.2).
+func (c *Client) nameSubject(leaf *x509.Certificate) {
+	named := c.TLSClientAuthSubjectDN + c.TLSClientAuthSANDNS + c.TLSClientAuthSANURI + c.TLSClientAuthSANIP + c.TLSClientAuthSANEmail
+	alternatives := len(leaf.DNSNames) + len(leaf.URIs) + len(leaf.IPAddresses) + len(leaf.EmailAddresses)
+	if c.TokenEndpointAuthMethod == "tls_client_auth" && named == "" && alternatives == 0 {
+		c.TLSClientAuthSubjectDN = leaf.Subject.String()
+	}
 }
 
 func (r *keyRing) known(k *Key) *Key {

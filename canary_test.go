@@ -68,6 +68,9 @@ func (w *witness) wrap(h http.Handler) http.Handler {
 		w.values("sent", form)
 		w.values("sent", r.URL.Query())
 		w.public(form.Get("code_challenge"), r.URL.Query().Get("code_challenge"))
+		if uri := form.Get("request_uri"); strings.HasPrefix(uri, "https://attacker.example/") { // pushed inside a request: nobody issued it
+			w.public(uri)
+		}
 		for _, proof := range r.Header["Dpop"] {
 			for _, one := range strings.Split(proof, ",") {
 				w.proof(strings.TrimSpace(one))

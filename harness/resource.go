@@ -38,6 +38,20 @@ func (tr *Trace) Call(q ResourceCall) Outcome {
 	return tr.Ask(q)
 }
 
+// Attempt is Call for an attack. That it opens says something only where a request of the same form does not open for a token that
+// nobody issued: another method may be another, open resource, and a token that is not in its place may not be looked at.
+func (tr *Trace) Attempt(q ResourceCall) Outcome {
+	o := tr.Call(q)
+	if o.State != Granted {
+		return o
+	}
+	q.Token = tr.UnknownToken()
+	if tr.Call(q).State == Granted {
+		return Outcome{At: o.At, Why: o.At + " answers a request of this form in the same way for a token that nobody issued"}
+	}
+	return o
+}
+
 // Ask is Call for the one question whether a resource can be trusted.
 func (tr *Trace) Ask(q ResourceCall) Outcome {
 	at := q.Resource.Name

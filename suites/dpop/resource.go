@@ -43,7 +43,11 @@ func resource(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where s
 	c.Assume(honest()).To(expect.BeAccepted(), "the honest request")
 	call := material(c, s, a, where, r)
 	var answer harness.Outcome
-	c.Attack(func() { answer = c.Call(call) })
+	send := c.Attempt
+	if a.Mode == attacks.Accept {
+		send = c.Call
+	}
+	c.Attack(func() { answer = send(call) })
 	c.Assume(honest()).To(expect.BeAccepted(), "the honest request, again")
 	if a.Mode == attacks.Accept {
 		c.Expect(answer).To(expect.BeAccepted())

@@ -269,7 +269,7 @@ func resourceSiteBy(s *expect.Suite, t *harness.Trial, r *harness.Resource, gran
 		attempt: func(c *expect.Case, change harness.Change) harness.Outcome {
 			token := c.Kept(who, grant)
 			var answer harness.Outcome
-			c.Attack(func() { answer = c.Call(harness.ResourceCall{Who: who, Token: token, Resource: r, Change: change}) })
+			c.Attack(func() { answer = c.Attempt(harness.ResourceCall{Who: who, Token: token, Resource: r, Change: change}) })
 			return answer
 		},
 	}

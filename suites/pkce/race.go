@@ -68,7 +68,7 @@ func race(c *expect.Case, what attacks.Raced, who harness.Identity, n int) (answ
 		r := c.AtOnce(n, send)
 		// Where a nonce works once, all proofs but one are refused before the code is looked at.
 		runners := slices.DeleteFunc(r.Decided(), func(o harness.Outcome) bool { return o.Error == "use_dpop_nonce" || o.Error == "invalid_dpop_proof" })
-		if challenged := len(r.Decided()) - len(runners); len(runners) < 2 && challenged > 0 && who.Key != nil {
+		if challenged := len(r.Decided()) - len(runners); len(runners) == 1 && challenged > 0 && c.OffersNonce(c.Metadata.Endpoint("token_endpoint", who.Cert)) {
 			c.NotApplicable("observed: a nonce works once here, so that %d of %d requests at the same moment were refused for theirs", challenged, n)
 		}
 		if len(runners) < 2 {

@@ -120,6 +120,7 @@ type runCommand struct {
 	Slow    bool    `help:"Also run the checks that wait for codes, tokens and nonces to grow old: a quarter of an hour."`
 	Seed    uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
 	Fault   *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
+	Dialect *string `placeholder:"ID" help:"Have the embedded target speak like another sound server; popcheck target --dialects names them."`
 }
 
 func (r *runCommand) Run(ctx context.Context, w streams) error {
@@ -144,6 +145,9 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		what = "the embedded reference target"
 		if fault != "" {
 			what += " with the fault " + fault
+		}
+		if r.Dialect != nil {
+			what += " in the dialect " + *r.Dialect
 		}
 	}
 	fmt.Fprintf(w.out, "popcheck %s tests %s\n", version, what)
@@ -179,7 +183,7 @@ func (r *runCommand) validate() (level harness.Level, selection suites.Selection
 	for _, option := range []struct {
 		name  string
 		value *string
-	}{{"--out", &r.Out}, {"--select", r.Select}, {"--profile", r.Profile}, {"--fault", r.Fault}} {
+	}{{"--out", &r.Out}, {"--select", r.Select}, {"--profile", r.Profile}, {"--fault", r.Fault}, {"--dialect", r.Dialect}} {
 		if option.value != nil && strings.Trim(*option.value, " ,") == "" {
 			return "", nil, fmt.Errorf("%s is empty; leave it out for the default", option.name)
 		}
@@ -187,8 +191,8 @@ func (r *runCommand) validate() (level harness.Level, selection suites.Selection
 	if r.Target != nil && *r.Target == "" {
 		return "", nil, errors.New("the target file has an empty name; leave it out to test the embedded reference target")
 	}
-	if r.Target != nil && r.Fault != nil {
-		return "", nil, errors.New("--fault is for the embedded reference target, without a target file")
+	if r.Target != nil && (r.Fault != nil || r.Dialect != nil) {
+		return "", nil, errors.New("--fault and --dialect are for the embedded reference target, without a target file")
 	}
 	if level, err = harness.ParseLevel(r.FailOn); err != nil {
 		return "", nil, fmt.Errorf("--fail-on: %w", err)
@@ -212,7 +216,7 @@ func (r *runCommand) target() (*harness.Target, func(), error) {
 		target, err := harness.LoadTarget(*r.Target)
 		return target, func() {}, err
 	}
-	reference, dir, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Named: true})
+	reference, dir, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Dialect: or(r.Dialect, ""), Named: true})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -248,6 +252,9 @@ func prepareOut(dir string) error {
 func startReference(options fixtures.Options) (*fixtures.Reference, string, error) {
 	if options.Fault != "" && !slices.ContainsFunc(fixtures.Faults(), func(f fixtures.Fault) bool { return f.ID == options.Fault }) {
 		return nil, "", fmt.Errorf("--fault: the reference target has no fault %q; popcheck target --list names them", options.Fault)
+	}
+	if options.Dialect != "" && !slices.ContainsFunc(fixtures.Dialects(), func(d fixtures.Dialect) bool { return d.ID == options.Dialect }) {
+		return nil, "", fmt.Errorf("--dialect: the reference target has no dialect %q; popcheck target --dialects names them", options.Dialect)
 	}
 	dir, err := os.MkdirTemp("", "popcheck-target-")
 	if err != nil {
@@ -452,8 +459,10 @@ func levels(c attacks.Check) string {
 }
 
 type targetCommand struct {
-	Fault string `placeholder:"ID" help:"The fault that the target has."`
-	List  bool   `help:"Print the fault ids, one a line."`
+	Fault    string `placeholder:"ID" help:"The fault that the target has."`
+	Dialect  string `placeholder:"ID" help:"The dialect that the target speaks."`
+	List     bool   `help:"Print the fault ids, one a line."`
+	Dialects bool   `help:"Print the dialects, one a line."`
 }
 
 func (t *targetCommand) Run(ctx context.Context, w streams) error {
@@ -463,7 +472,13 @@ func (t *targetCommand) Run(ctx context.Context, w streams) error {
 		}
 		return nil
 	}
-	reference, dir, err := startReference(fixtures.Options{Fault: t.Fault}) // by address: other tools can reach it too
+	if t.Dialects {
+		for _, d := range fixtures.Dialects() {
+			fmt.Fprintf(w.out, "%-24s %s (%s)\n", d.ID, d.Summary, d.Clause)
+		}
+		return nil
+	}
+	reference, dir, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect}) // by address: other tools can reach it too
 	if err != nil {
 		return err
 	}

@@ -43,9 +43,14 @@ func verdictsOf(o suites.Options, selection string) (map[string]harness.Verdict,
 	return out, nil
 }
 
-// verdictsOfReference runs a selection against the reference target with a fault.
-func verdictsOfReference(t *testing.T, fault, selection string) (map[string]harness.Verdict, error) {
-	reference, err := fixtures.Start(fixtures.Options{Fault: fault, Dir: filepath.Join(t.TempDir(), "target"), Named: true})
+// verdictsOfFault runs a selection against the reference target with a fault.
+func verdictsOfFault(t *testing.T, fault, selection string) (map[string]harness.Verdict, error) {
+	return verdictsOfReference(t, fixtures.Options{Fault: fault}, selection)
+}
+
+func verdictsOfReference(t *testing.T, options fixtures.Options, selection string) (map[string]harness.Verdict, error) {
+	options.Dir, options.Named = filepath.Join(t.TempDir(), "target"), true
+	reference, err := fixtures.Start(options)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +69,7 @@ type killed struct {
 }
 
 // TestKillWorker runs a part of the matrix in a process of its own: Ginkgo's tree is global to a process.
-func TestKillWorker(t *testing.T) { work(t, verdictsOfReference) }
+func TestKillWorker(t *testing.T) { work(t, verdictsOfFault) }
 
 // work runs the faults that killAll gave to this process.
 func work(t *testing.T, verdicts func(t *testing.T, fault, selection string) (map[string]harness.Verdict, error)) {
@@ -172,7 +177,7 @@ func flips(sound, faulty map[string]harness.Verdict) []string {
 	return out
 }
 
-//go:embed testdata/kill/*.txt testdata/broken.txt
+//go:embed testdata/kill/*.txt testdata/broken.txt testdata/dialects.txt
 var expectations embed.FS
 
 // expected reads files of testdata: a line "fault: verdict pattern pattern …; verdict pattern …" for each fault.
@@ -198,6 +203,9 @@ func expected(t *testing.T, names string) map[string]map[harness.Verdict][]strin
 				t.Fatalf("%s:%d: want one line \"fault: verdict patterns; …\" a fault", file, i+1)
 			}
 			out[fault] = map[harness.Verdict][]string{}
+			if strings.TrimSpace(rest) == "" {
+				continue // nothing changes
+			}
 			for _, group := range strings.Split(rest, ";") {
 				words := strings.Fields(group)
 				if len(words) < 2 {

@@ -1,0 +1,68 @@
+package suites_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/popcheck/popcheck/fixtures"
+	"github.com/popcheck/popcheck/harness"
+)
+
+// TestDialectWorker runs a part of the dialects in a process of its own: Ginkgo's tree is global to a process.
+func TestDialectWorker(t *testing.T) {
+	work(t, func(t *testing.T, dialect, selection string) (map[string]harness.Verdict, error) {
+		return verdictsOfReference(t, fixtures.Options{Dialect: dialect}, selection)
+	})
+}
+
+// TestDialects demands that popcheck says of a sound server in another dialect what it says of the reference, but for what
+// testdata/dialects.txt lists with its reason: correct servers differ, and none is to be accused for it.
+func TestDialects(t *testing.T) {
+	want := expected(t, "dialects.txt")
+	var ids []string
+	for _, d := range fixtures.Dialects() {
+		if want[d.ID] == nil {
+			t.Errorf("testdata/dialects.txt has no line for %s", d.ID)
+		}
+		ids = append(ids, d.ID)
+	}
+	for id := range want {
+		if !slices.Contains(ids, id) {
+			t.Errorf("testdata/dialects.txt has a line for %s, which is no dialect", id)
+		}
+	}
+	ids = sample(ids, len(ids))
+	got := killAll(t, "TestDialectWorker", append([]string{""}, ids...), nil)
+	dump(t, "", got)
+	for _, id := range ids {
+		for _, surprise := range surprises(got[""], settled(got[""], got[id]), want[id]) {
+			t.Errorf("%s: %s", id, surprise)
+		}
+	}
+}
+
+// settled tells a result that is gone from one that has moved: where a check is skipped, so are its results that are gone, and where it
+// passes at a place that the sound target does not have, they have moved there and are no change.
+func settled(sound, dialect map[string]harness.Verdict) map[string]harness.Verdict {
+	instead := map[string]harness.Verdict{} // by check
+	for key, v := range dialect {
+		id, _, _ := strings.Cut(key, "@")
+		if _, known := sound[key]; v == harness.Skip || v == harness.Pass && !known && instead[id] == "" {
+			instead[id] = v
+		}
+	}
+	out := map[string]harness.Verdict{}
+	for key, v := range dialect {
+		if _, known := sound[key]; known || v != harness.Pass {
+			out[key] = v
+		}
+	}
+	for key := range sound {
+		id, _, _ := strings.Cut(key, "@")
+		if _, there := dialect[key]; !there && instead[id] != "" {
+			out[key] = instead[id]
+		}
+	}
+	return out
+}

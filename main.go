@@ -197,11 +197,20 @@ func (r *runCommand) validate() (level harness.Level, selection suites.Selection
 	if level, err = harness.ParseLevel(r.FailOn); err != nil {
 		return "", nil, fmt.Errorf("--fail-on: %w", err)
 	}
-	if r.Profile != nil && !slices.ContainsFunc(attacks.Profiles(), func(p attacks.Profile) bool { return p.Name == *r.Profile }) {
-		return "", nil, fmt.Errorf("--profile: %q is none of bcp, rfc, oauth21, fapi2", *r.Profile)
+	if r.Profile != nil {
+		if err := knownProfile(*r.Profile); err != nil {
+			return "", nil, err
+		}
 	}
 	selection, err = suites.ParseSelection(or(r.Select, ""))
 	return level, selection, err
+}
+
+func knownProfile(name string) error {
+	if !slices.ContainsFunc(attacks.Profiles(), func(p attacks.Profile) bool { return p.Name == name }) {
+		return fmt.Errorf("--profile: %q is none of bcp, rfc, oauth21, fapi2", name)
+	}
+	return nil
 }
 
 func or(option *string, otherwise string) string {
@@ -335,7 +344,7 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 		fmt.Fprintln(c.w, "Not everything could be tried: mend the problems above, and run again.")
 	}
 	took := run.Finished.Sub(run.Started).Seconds()
-	fmt.Fprintf(c.w, "%s\n%s in %.1f s; reports: %s\n%s: %s\n", reports.Headline(run), reports.Traffic(run), took,
+	fmt.Fprintf(c.w, "profile %s\n%s\n%s in %.1f s; reports: %s\n%s: %s\n", reports.Profile(run), reports.Headline(run), reports.Traffic(run), took,
 		filepath.Join(dir, reports.HTMLFile), what, strings.Join(counts, ", "))
 }
 
@@ -392,6 +401,8 @@ type listed struct {
 	Threat   harness.Threat   `json:"threat"`
 	Covers   []string         `json:"covers"`
 	Harm     string           `json:"harm,omitempty"`
+	// Levels are there where the profiles do not all say the same: by profile, "not asked for" where one leaves the check out.
+	Levels map[string]string `json:"levels,omitempty"`
 }
 
 func (l *listCommand) Run(w streams) error {
@@ -403,7 +414,7 @@ func (l *listCommand) Run(w streams) error {
 	}
 	out := []listed{}
 	for _, e := range attacks.Catalogue() {
-		out = append(out, listed{e.ID, e.Title, string(e.Suite), e.Clause, e.Level, e.Severity, e.Threat, e.Covered(), string(e.Harm)})
+		out = append(out, listed{e.ID, e.Title, string(e.Suite), e.Clause, e.Level, e.Severity, e.Threat, e.Covered(), string(e.Harm), levels(e.Check)})
 	}
 	encoder := json.NewEncoder(w.out)
 	encoder.SetIndent("", "  ")
@@ -428,7 +439,13 @@ func (x *explainCommand) Run(w streams) error {
 		}
 		row("clause", e.Clause.String())
 		row("suite", string(e.Suite))
-		row("level", string(e.Level)+levels(e.Check))
+		row("level", string(e.Level))
+		if e.Differs() {
+			for _, p := range attacks.Profiles() {
+				standing := e.Standing(p.Name)
+				row("  "+p.Name, fmt.Sprintf("%s: %s", standing, standing.Why))
+			}
+		}
 		row("severity", string(e.Severity))
 		row("threat", e.Threat.Title())
 		row("if it fails", e.Why)
@@ -445,17 +462,16 @@ func (x *explainCommand) Run(w streams) error {
 	return fmt.Errorf("there is no check %q; popcheck list names them", id)
 }
 
-func levels(c attacks.Check) string {
-	var other []string
+// levels are those of a check by profile, where they differ.
+func levels(c attacks.Check) map[string]string {
+	if !c.Differs() {
+		return nil
+	}
+	out := map[string]string{}
 	for _, p := range attacks.Profiles() {
-		if l := attacks.LevelUnder(c, p.Name); l != c.Level {
-			other = append(other, string(l)+" under "+p.Name)
-		}
+		out[p.Name] = c.Standing(p.Name).String()
 	}
-	if len(other) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(other, ", ") + ")"
+	return out
 }
 
 type targetCommand struct {
@@ -508,8 +524,9 @@ func (s *schemaCommand) Run(w streams) error {
 }
 
 type reportCommand struct {
-	Run_ string `arg:"" name:"run.json" help:"The record of a run."`
-	Out  string `default:"popcheck-out" placeholder:"DIR" help:"Directory of the reports (default ${default})."`
+	Run_    string  `arg:"" name:"run.json" help:"The record of a run."`
+	Out     string  `default:"popcheck-out" placeholder:"DIR" help:"Directory of the reports (default ${default})."`
+	Profile *string `placeholder:"P" help:"Weigh the results as bcp, rfc, oauth21 or fapi2 does; default: as the record does."`
 }
 
 func (r *reportCommand) Run(w streams) error {
@@ -517,11 +534,53 @@ func (r *reportCommand) Run(w streams) error {
 	if err != nil {
 		return err
 	}
+	if r.Profile != nil {
+		if err := knownProfile(*r.Profile); err != nil {
+			return err
+		}
+		if run, err = weighed(run, *r.Profile); err != nil {
+			return err
+		}
+	}
 	if err := reports.Write(r.Out, run); err != nil {
 		return err
 	}
 	fmt.Fprintln(w.out, "reports:", filepath.Join(r.Out, reports.HTMLFile))
+	if r.Profile != nil {
+		for _, note := range run.Notes {
+			fmt.Fprintln(w.out, "note:", oneLine(note))
+		}
+		fmt.Fprintf(w.out, "profile %s\n%s\n", oneLine(reports.Profile(run)), reports.Headline(run))
+	}
 	return nil
+}
+
+// weighed is a run under another profile, with the levels of this catalogue. The record may come from a catalogue with other checks:
+// one that is not known here keeps its level, and that is said.
+func weighed(run *harness.Run, profile string) (*harness.Run, error) {
+	known := map[string]attacks.Entry{}
+	for _, e := range attacks.Catalogue() {
+		known[e.ID] = e
+	}
+	var strangers []string
+	for _, id := range run.Checks() {
+		if _, there := known[id]; !there {
+			strangers = append(strangers, id)
+		}
+	}
+	for i := range run.Results {
+		if e, there := known[run.Results[i].ID]; there {
+			run.Results[i].Level = e.Level
+		}
+	}
+	run.Profiles, run.Notes = attacks.Standings(run.Checks()), nil
+	if run.Catalogue != attacks.CatalogueVersion {
+		run.Notes = append(run.Notes, fmt.Sprintf("the run was made with the catalogue %s; the levels are those of the catalogue %s", run.Catalogue, attacks.CatalogueVersion))
+	}
+	if len(strangers) > 0 {
+		run.Notes = append(run.Notes, fmt.Sprintf("the catalogue %s does not know %s: the level is that of the run, under whatever profile", attacks.CatalogueVersion, strings.Join(strangers, ", ")))
+	}
+	return reports.Under(run, profile)
 }
 
 type versionCommand struct{}

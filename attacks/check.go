@@ -19,7 +19,8 @@ type Check struct {
 	ID       string
 	Title    string // what the server does: "refuses a proof made for another host"
 	Clause   harness.Clause
-	Level    harness.Level // under the profile bcp; see LevelUnder
+	Level    harness.Level // under the profile bcp, or under Only; see LevelUnder
+	Only     string        // the one profile that asks for the check; empty: every one does, but for what differences says
 	Severity harness.Severity
 	Threat   harness.Threat
 	Refusal  harness.Refusal // the form in which the attack is to be refused; empty where nothing is refused
@@ -165,46 +166,6 @@ func catalogue() []Entry {
 	add(harness.MTLS, ServerMetadata().mtls()...)
 	add(harness.MTLS, Rotations().mtls()...)
 	return out
-}
-
-// Profile names a set of levels and the text that it follows.
-type Profile struct{ Name, Text string }
-
-// Profiles returns the profiles of design, the default first.
-func Profiles() []Profile {
-	return []Profile{
-		{"bcp", "RFC 9700 (OAuth 2.0 Security Best Current Practice)"},
-		{"rfc", "the RFCs as they stand (RFC 6749, 7636, 8705, 9126, 9207, 9449)"},
-		{"oauth21", "OAuth 2.1, draft 16"},
-		{"fapi2", "FAPI 2.0 Security Profile, working-group text of 2026-09"},
-	}
-}
-
-// LevelUnder is the level of a check under a profile. A usable token, code or resource for someone without the verifier, key,
-// certificate or credential is must in every profile; what the profiles disagree about is listed here.
-func LevelUnder(c Check, profile string) harness.Level {
-	strict := map[string]bool{ // hardening or should in bcp, must where the text demands it of the server
-		"pkce-challenge-missing": true, "pkce-method-plain": true, "implicit-token": true, "hybrid-code-token": true,
-		"resource-query-token": true,
-	}
-	switch profile {
-	case "oauth21", "fapi2":
-		if strict[c.ID] {
-			return harness.Must
-		}
-		if c.ID == "redirect-uri-omitted" {
-			return harness.Hardening // the parameter is gone from OAuth 2.1
-		}
-		if c.ID == "pkce-challenge-missing-confidential" {
-			return harness.Must
-		}
-	case "rfc":
-		switch c.ID {
-		case "pkce-method-plain", "pkce-challenge-missing", "dpop-replay", "dpop-replay-rewritten", "implicit-token", "hybrid-code-token", "resource-query-token", "refresh-replay-revokes-refresh-token":
-			return harness.Hardening
-		}
-	}
-	return c.Level
 }
 
 func rfc6749(section string) harness.Clause {

@@ -13,6 +13,9 @@ type Run struct {
 	Target       RunTarget             `json:"target"`
 	Profile      string                `json:"profile"`
 	ProfileText  string                `json:"profile_text,omitempty"` // the specification text that the profile follows
+	Profiles     []RunProfile          `json:"profiles,omitempty"`     // how the checks of the run stand under each profile
+	MadeUnder    string                `json:"made_under,omitempty"`   // the profile of the run itself, where the levels here are those of another
+	Notes        []string              `json:"notes,omitempty"`        // what a reader of the levels has to know
 	FailOn       Level                 `json:"fail_on"`
 	Select       string                `json:"select"`
 	Seed         uint64                `json:"seed"`
@@ -27,6 +30,41 @@ type Run struct {
 	Logins       int                   `json:"logins,omitempty"`   // passwords typed into a page
 	Results      []Result              `json:"results"`
 	Summary      map[Verdict]int       `json:"summary"`
+}
+
+// Checks are the ids of the checks that have results, each once.
+func (r *Run) Checks() []string {
+	var out []string
+	seen := map[string]bool{}
+	for i := range r.Results {
+		if id := r.Results[i].ID; !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// RunProfile is a profile with the checks of a run about which the profiles do not all say the same, by id.
+type RunProfile struct {
+	Name   string              `json:"name"`
+	Text   string              `json:"text"`
+	Checks map[string]Standing `json:"checks"`
+}
+
+// Standing says how a check stands under a profile, and why, with the clause of the profile's text.
+type Standing struct {
+	Level   Level  `json:"level"` // where it is unasked: that under the profiles that ask for it
+	Unasked bool   `json:"unasked,omitempty"`
+	Why     string `json:"why"`
+}
+
+// String is the level, in a word or two.
+func (s Standing) String() string {
+	if s.Unasked {
+		return "not asked for"
+	}
+	return string(s.Level)
 }
 
 // RunTarget is what was tested. Product and Version are what the target says of itself, if anything.
@@ -68,10 +106,17 @@ type Result struct {
 	Expected  string     `json:"expected,omitempty"`
 	Reason    string     `json:"reason"`
 	Measured  string     `json:"measured,omitempty"`
+	Observed  *Observed  `json:"observed,omitempty"` // what the run came to, where another profile makes something else of it
 	Waiver    *RunWaiver `json:"waiver,omitempty"`
 	Source    Source     `json:"source"`
 	Duration  int64      `json:"duration_ms"`
 	Exchanges []Exchange `json:"exchanges,omitempty"`
+}
+
+// Observed is the verdict of the run itself.
+type Observed struct {
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason"`
 }
 
 // RunWaiver is the waiver that covers a result.

@@ -46,6 +46,7 @@ type page struct {
 	Threats   []threatRow
 	Columns   []string
 	Defences  []defenceRow
+	Profiles  []profileView
 	Unlearned []reasonView
 	Warnings  []card
 	Skipped   []reasonView
@@ -202,7 +203,7 @@ func newPage(run *harness.Run) *page {
 		Version:  run.Popcheck,
 	}
 	p.Findings = b.findings()
-	p.Uses, p.Threats, p.Defences = b.uses(), b.threats(), b.defences()
+	p.Uses, p.Threats, p.Defences, p.Profiles = b.uses(), b.threats(), b.defences(), b.profiles()
 	for _, m := range mechanisms() {
 		p.Columns = append(p.Columns, mechanismTitle(m))
 	}
@@ -501,11 +502,7 @@ func identity(run *harness.Run) []fact {
 	add("Target file", run.Target.File)
 	add("Fault", run.Target.Fault)
 	add("popcheck", fmt.Sprintf("%s, catalogue %s", orNone(run.Popcheck, "unknown"), orNone(run.Catalogue, "unknown")))
-	profile := run.Profile
-	if run.ProfileText != "" {
-		profile += " (" + run.ProfileText + ")"
-	}
-	add("Profile", profile)
+	add("Profile", Profile(run))
 	add("Fail on", string(run.FailOn))
 	add("Selection", orNone(run.Select, "all checks"))
 	add("Seed", fmt.Sprint(run.Seed))
@@ -541,6 +538,9 @@ func notices(run *harness.Run) []notice {
 	var out []notice
 	if said := origin(run); len(said) > 0 {
 		out = append(out, notice{Title: strings.Join(said, " ")})
+	}
+	if len(run.Notes) > 0 {
+		out = append(out, notice{"About the levels", shortened(run.Notes)})
 	}
 	if len(run.BadWaivers) > 0 {
 		out = append(out, notice{"Waivers out of date", shortened(run.BadWaivers)})
@@ -587,6 +587,7 @@ func contents(p *page, j judgement, total int) []content {
 		{"s-uses", "Fit for use", ""},
 		{"s-threats", "By threat", ""},
 		{"s-defences", "The defences", ""},
+		{"s-profiles", "Under other profiles", ""},
 		{"s-inconclusive", "Inconclusive", fmt.Sprint(len(j.tally[harness.Inconclusive]))},
 		{"s-warnings", "Warnings", fmt.Sprint(len(j.tally[harness.Warn]))},
 		{"s-skipped", "Not tested", fmt.Sprint(len(j.tally[harness.Skip]))},

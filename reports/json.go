@@ -90,13 +90,22 @@ func known(run *harness.Run) error {
 	if _, err := harness.ParseLevel(string(run.FailOn)); err != nil {
 		return fmt.Errorf("fail_on: %w", err)
 	}
+	for _, p := range run.Profiles {
+		for id, standing := range p.Checks {
+			if !slices.Contains(levels(), standing.Level) {
+				return fmt.Errorf("profile %s: %s: %q is not a level of a check", p.Name, id, standing.Level)
+			}
+		}
+	}
 	for i, r := range run.Results {
 		switch {
+		case r.Observed != nil && !slices.Contains(harness.Verdicts(), r.Observed.Verdict):
+			return fmt.Errorf("%s: %q is not a verdict", r.Key, r.Observed.Verdict)
 		case r.Key == "":
 			return fmt.Errorf("result %d has no key", i+1)
 		case !slices.Contains(harness.Verdicts(), r.Verdict):
 			return fmt.Errorf("%s: %q is not a verdict", r.Key, r.Verdict)
-		case !slices.Contains([]harness.Level{harness.Must, harness.Should, harness.Hardening}, r.Level):
+		case !slices.Contains(levels(), r.Level):
 			return fmt.Errorf("%s: %q is not a level of a check", r.Key, r.Level)
 		case !slices.Contains(harness.Severities(), r.Severity):
 			return fmt.Errorf("%s: %q is not a severity", r.Key, r.Severity)

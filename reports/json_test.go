@@ -97,6 +97,7 @@ func TestSchemaNamesEveryMember(t *testing.T) {
 		"target": harness.RunTarget{}, "capability": harness.Capability{}, "result": harness.Result{}, "clause": harness.Clause{}, "waiver": harness.RunWaiver{},
 		"source": harness.Source{}, "exchange": harness.Exchange{}, "request": harness.ExchangeRequest{}, "response": harness.ExchangeResponse{},
 		"field": harness.Field{}, "decoded": harness.Decoded{}, "member": harness.Member{}, "tls": harness.ExchangeTLS{},
+		"profile": harness.RunProfile{}, "standing": harness.Standing{}, "observed": harness.Observed{},
 	} {
 		defs[name] = reflect.TypeOf(v)
 	}

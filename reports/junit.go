@@ -111,7 +111,7 @@ func suiteOf(r harness.Result) string {
 func junitSuiteOf(run *harness.Run, name string) junitSuite {
 	suite := junitSuite{Name: name, Timestamp: junitTime(run.Started), Properties: &junitProperties{List: []junitProperty{
 		{"target", line(run.Target.Name)}, {"target_file", line(run.Target.File)}, {"issuer", line(run.Target.Issuer)}, {"popcheck", run.Popcheck}, {"catalogue", run.Catalogue},
-		{"profile", run.Profile}, {"fail_on", string(run.FailOn)}, {"seed", fmt.Sprint(run.Seed)},
+		{"profile", line(run.Profile)}, {"profile_text", line(run.ProfileText)}, {"fail_on", string(run.FailOn)}, {"seed", fmt.Sprint(run.Seed)},
 	}}}
 	if run.Target.Fault != "" {
 		suite.Properties.List = append(suite.Properties.List, junitProperty{"fault", run.Target.Fault})

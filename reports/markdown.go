@@ -26,6 +26,7 @@ func Markdown(w io.Writer, run *harness.Run) error {
 		m.say("- " + prose(brief(s, 1000)))
 	}
 	m.identity(run)
+	m.list("About the levels", run.Notes)
 	m.list("What a person has to mend", run.Problems)
 	m.list("Waivers out of date", run.BadWaivers)
 	m.verdicts(j)

@@ -91,6 +91,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		run.Capabilities[name] = harness.Capability{Value: c.Value, How: t.Redactor.Text(c.How)}
 	}
 	run.Target.Product, run.Target.Version = t.Product()
+	run.Profiles = attacks.Standings(run.Checks())
 	run.BadWaivers = waive(run, o.Target.Waivers, started)
 	for i := range run.Results {
 		run.Summary[run.Results[i].Verdict]++

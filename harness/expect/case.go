@@ -37,6 +37,9 @@ func (s *Suite) Skip(check attacks.Check, at Place, reason string) {
 
 func (s *Suite) declare(check attacks.Check, at Place, missing string, body func(*Case)) {
 	r := s.result(check, at)
+	if standing := check.Standing(s.Profile); standing.Unasked {
+		missing = standing.Why
+	}
 	if s.Select != nil && !s.Select(r) {
 		return
 	}

@@ -43,6 +43,7 @@ type commands struct {
 	Target  targetCommand  `cmd:"" help:"Start the embedded reference target and print a target file for it."`
 	Schema  schemaCommand  `cmd:"" help:"Print a JSON Schema."`
 	Report  reportCommand  `cmd:"" help:"Render the reports of a run again."`
+	Compare compareCommand `cmd:"" help:"Hold runs against each other: several servers, or one before and after a change."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -581,6 +582,43 @@ func weighed(run *harness.Run, profile string) (*harness.Run, error) {
 		run.Notes = append(run.Notes, fmt.Sprintf("the catalogue %s does not know %s: the level is that of the run, under whatever profile", attacks.CatalogueVersion, strings.Join(strangers, ", ")))
 	}
 	return reports.Under(run, profile)
+}
+
+type compareCommand struct {
+	Runs []string `arg:"" name:"run.json" help:"The records of two runs or more, in the order of the columns."`
+	HTML string   `name:"html" placeholder:"FILE" help:"Write the matrix as a page."`
+	CSV  string   `name:"csv" placeholder:"FILE" help:"Write the matrix as a table."`
+}
+
+func (c *compareCommand) Run(w streams) error {
+	var runs []*harness.Run
+	for _, name := range c.Runs {
+		run, err := reports.Read(name)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, run)
+	}
+	comparison, err := reports.Compare(runs)
+	if err != nil {
+		return err
+	}
+	if err := reports.CompareText(w.out, comparison); err != nil {
+		return err
+	}
+	for _, file := range []struct {
+		name   string
+		render func(io.Writer, *reports.Comparison) error
+	}{{c.HTML, reports.CompareHTML}, {c.CSV, reports.CompareCSV}} {
+		if file.name == "" {
+			continue
+		}
+		if err := reports.WriteFile(file.name, func(out io.Writer) error { return file.render(out, comparison) }); err != nil {
+			return fmt.Errorf("write %s: %w", file.name, err)
+		}
+		fmt.Fprintln(w.out, "written:", file.name)
+	}
+	return nil
 }
 
 type versionCommand struct{}

@@ -187,14 +187,18 @@ type builder struct {
 	judged  judgement
 }
 
-func newPage(run *harness.Run) *page {
+// contentPolicy lets a page have its own style and nothing else.
+func contentPolicy() string {
 	sum := sha256.Sum256([]byte(reportCSS))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
+}
+
+func newPage(run *harness.Run) *page {
 	b := &builder{run: run, results: sorted(run.Results), budget: &ledger{left: pageBudget}, judged: judge(run)}
 	b.anchor()
 	p := &page{
-		Style: template.CSS(reportCSS),
-		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; base-uri 'none'; form-action 'none'",
+		Style:    template.CSS(reportCSS),
+		Policy:   contentPolicy(),
 		Title:    "popcheck report: " + line(brief(orNone(run.Target.Name, "unnamed target"), 200)),
 		Banner:   banner{b.judged.state, b.judged.word, b.judged.sentence, shortened(b.judged.further)},
 		Notices:  notices(run),

@@ -31,7 +31,7 @@ func Write(dir string, run *harness.Run) error {
 		name   string
 		render func(io.Writer, *harness.Run) error
 	}{{JSONFile, JSON}, {JUnitFile, JUnit}, {HTMLFile, HTML}, {MarkdownFile, Markdown}} {
-		err := replace(filepath.Join(dir, report.name), func(w io.Writer) error { return report.render(w, run) })
+		err := WriteFile(filepath.Join(dir, report.name), func(w io.Writer) error { return report.render(w, run) })
 		if err != nil {
 			errs = append(errs, fmt.Errorf("write %s: %w", report.name, err))
 		}
@@ -39,8 +39,8 @@ func Write(dir string, run *harness.Run) error {
 	return errors.Join(errs...)
 }
 
-// replace writes a file beside its final place and then renames it, so that a reader never sees half of it.
-func replace(path string, render func(io.Writer) error) (err error) {
+// WriteFile writes a file beside its final place and then renames it, so that a reader never sees half of it.
+func WriteFile(path string, render func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

@@ -152,6 +152,7 @@ func catalogue() []Entry {
 	}
 	add(harness.DPoP, NonceRules().all()...)
 	add(harness.DPoP, Replays().all()...)
+	add(harness.DPoP, ProofRace())
 	aged := Aged()
 	add(harness.PKCE, aged.Code, aged.Token)
 	add(harness.DPoP, aged.Nonce)

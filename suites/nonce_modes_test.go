@@ -16,7 +16,7 @@ var skippedByMode = map[fixtures.NonceMode][]string{
 	// Nonces that nobody asks for: there is no challenge, and it is not known whose they are.
 	fixtures.NonceOffered:   {"dpop-nonce-missing@*", "dpop-nonce-of-other-server@*", "dpop-nonce-keeps-grant@*", "dpop-nonce-in-header@*"},
 	fixtures.NonceRequired:  {},
-	fixtures.NonceSingleUse: {"code-race@*/dpop"}, // requests at the same moment cannot all have the nonce
+	fixtures.NonceSingleUse: {"code-race@*/dpop", "refresh-race-protected@*/dpop"}, // requests at the same moment cannot all have the nonce
 }
 
 // failsByMode are the results that are a finding in a mode: a server that only offers nonces accepts proofs without (RFC 9449 §11.3).
@@ -24,10 +24,10 @@ var failsByMode = map[fixtures.NonceMode][]string{
 	fixtures.NonceOffered: {"dpop-nonce-omitted-later@*"},
 }
 
-// TestNonceModes runs the DPoP suite, and the race for a code, against sound servers that use nonces in each way that RFC 9449 allows: honest calls are never
+// TestNonceModes runs the DPoP suite, and the races, against sound servers that use nonces in each way that RFC 9449 allows: honest calls are never
 // inconclusive, and every skip is one that the mode justifies.
 func TestNonceModes(t *testing.T) {
-	selection, err := suites.ParseSelection("dpop,code-race")
+	selection, err := suites.ParseSelection("dpop,code-race,refresh-race-protected")
 	if err != nil {
 		t.Fatal(err)
 	}

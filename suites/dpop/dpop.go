@@ -22,6 +22,7 @@ func Specs(s *expect.Suite) {
 	hostHeader(s)
 	resources(s)
 	replay(s)
+	proofRaces(s)
 	binding(s)
 	refresh(s)
 	rotation(s)

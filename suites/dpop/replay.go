@@ -98,17 +98,24 @@ func replays(s *expect.Suite) {
 	}
 }
 
-func replayedOtherwise(c *expect.Case, where site, check attacks.Check, ways func(*expect.Case, *attacks.Captured) []harness.ProofChange) {
+// refusedAgain is a proof that was accepted, and refused when it came again. Where it is not, what is done otherwise shows nothing more.
+func refusedAgain(c *expect.Case, where site) *attacks.Captured {
 	again := where.prepare(c)
 	proof := capture(c, where)
-	var plain, answer harness.Outcome
+	var plain harness.Outcome
 	c.Attack(func() { plain = again(verbatim(proof.Compact)) })
 	switch plain.State {
 	case harness.Granted:
-		c.NotApplicable("observed: the very same proof is accepted again here")
+		c.NotApplicable("observed: the very same proof is accepted again here; see %s", attacks.Keys().Replay.ID)
 	case harness.Unknown:
 		c.Unlearned("the same proof again: %s", plain)
 	}
+	return proof
+}
+
+func replayedOtherwise(c *expect.Case, where site, check attacks.Check, ways func(*expect.Case, *attacks.Captured) []harness.ProofChange) {
+	proof := refusedAgain(c, where)
+	var answer harness.Outcome
 	for _, way := range ways(c, proof) {
 		send := where.prepare(c)
 		c.Attack(func() { answer = send(way) })

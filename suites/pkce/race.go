@@ -13,11 +13,16 @@ import (
 func races(s *expect.Suite) {
 	for _, a := range attacks.Races() {
 		at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant}
-		trials := racers(s)
+		if a.Of != attacks.TheCode {
+			at.Grant = harness.RefreshGrant
+		}
+		trials := racers(s, a.Of)
 		n := s.RaceSize(attacks.RaceRequests)
 		switch {
 		case len(trials) == 0:
-			s.Skip(a.Check, at, noCodeClient)
+			s.Skip(a.Check, at, orMissing(s, a.Check, map[attacks.Raced]string{attacks.TheCode: noCodeClient,
+				attacks.TheRefreshToken:          "no public client gets a refresh token that neither a key nor a certificate binds",
+				attacks.TheProtectedRefreshToken: "no client gets a refresh token that only it can use"}[a.Of]))
 			continue
 		case n < 2:
 			s.Skip(a.Check, at, fmt.Sprintf("limits.requests_per_second is %g: no two requests may be sent at the same moment", s.Target.Limits.RequestsPerSecond))
@@ -30,9 +35,14 @@ func races(s *expect.Suite) {
 			}
 			who := s.Honest(t.Client, t.Binding)
 			s.It(a.Check, at, func(c *expect.Case) {
+				if a.Of != attacks.TheCode {
+					rotatesAtOnce(c, who)
+				}
+				race := raceFor(c, a.Of, who)
+				race.Requests, race.Rounds = n, attacks.RaceRounds
 				seen := ""
-				answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
-					o, how := race(c, a.Of, who, n)
+				answer := c.Between(func() harness.Outcome { return c.Obtained(who, at.Grant) }, func() harness.Outcome {
+					o, how := c.Race(race)
 					seen = how
 					return o
 				}, "the honest flow")
@@ -45,91 +55,121 @@ func races(s *expect.Suite) {
 
 // racers are a public and a confidential client, and one with each binding: a proof or a certificate may be looked at between the
 // check of what is raced and its mark.
-func racers(s *expect.Suite) []*harness.Trial {
-	out := clientsOf(s, attacks.PublicAndConfidential)
-	for _, b := range []harness.Binding{harness.DPoPBound, harness.CertificateBound} {
-		t := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Binding == b })
-		if t != nil && !slices.Contains(out, t) {
-			out = append(out, t)
+func racers(s *expect.Suite, of attacks.Raced) []*harness.Trial {
+	var out []*harness.Trial
+	bound := func(fits func(harness.Trial) bool) {
+		for _, b := range []harness.Binding{harness.DPoPBound, harness.CertificateBound} {
+			t := s.Pick(func(t harness.Trial) bool { return fits(t) && t.Binding == b })
+			if t != nil && !slices.Contains(out, t) {
+				out = append(out, t)
+			}
 		}
+	}
+	switch of {
+	case attacks.TheCode:
+		out = clientsOf(s, attacks.PublicAndConfidential)
+		bound(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant })
+	case attacks.TheRefreshToken:
+		if t := s.Pick(refreshesUnbound); t != nil {
+			out = []*harness.Trial{t}
+		}
+	case attacks.TheProtectedRefreshToken:
+		if t := s.Pick(func(t harness.Trial) bool { return refreshes(t) && t.Client.Confidential() }); t != nil {
+			out = []*harness.Trial{t}
+		}
+		bound(func(t harness.Trial) bool { return refreshes(t) && t.Client.Public() })
 	}
 	return out
 }
 
-// race plays the rounds until one yields two tokens, and says what was seen. Refused means that no round did, and that in one at
-// least somebody won.
-func race(c *expect.Case, what attacks.Raced, who harness.Identity, n int) (answer harness.Outcome, seen string) {
-	rounds, overlapped, served, revoked := 0, 0, 0, 0
-	for range attacks.RaceRounds {
-		send, failed := startLine(c, what, who)
-		if send == nil {
-			return failed, ""
-		}
-		r := c.AtOnce(n, send)
-		// Where a nonce works once, all proofs but one are refused before the code is looked at.
-		runners := slices.DeleteFunc(r.Decided(), func(o harness.Outcome) bool { return o.Error == "use_dpop_nonce" || o.Error == "invalid_dpop_proof" })
-		if challenged := len(r.Decided()) - len(runners); len(runners) == 1 && challenged > 0 && c.OffersNonce(c.Metadata.Endpoint("token_endpoint", who.Cert)) {
-			c.NotApplicable("observed: a nonce works once here, so that %d of %d requests at the same moment were refused for theirs", challenged, n)
-		}
-		if len(runners) < 2 {
-			return harness.Outcome{At: r.Outcomes[0].At, Why: fmt.Sprintf("%d of %d requests at the same moment were decided, so nobody raced; the first came to: %s", len(runners), n, r.Outcomes[0])}, ""
-		}
-		rounds, overlapped = rounds+1, overlapped+r.Overlapped
-		c.Measured("%d requests at the same moment, rounds: %d; %d of %d were complete before the first answer of their round", n, rounds, overlapped, rounds*n)
-		won := winners(runners)
-		served += min(len(won), 1)
-		for _, o := range runners {
-			if o.State == harness.Refused {
-				answer = o
-			}
-		}
-		if len(won) < 2 {
-			continue
-		}
-		usable := 0
-		for _, o := range won {
-			switch o = c.Loot(o, harness.CodeGrant); o.State {
-			case harness.Unknown:
-				return o, ""
-			case harness.Granted:
-				usable++
-			}
-			if usable > 1 {
-				o.Got = fmt.Sprintf("%d different access tokens came of one code in round %d, and at least two of them work: %s", len(won), rounds, o.Got)
-				return o, ""
-			}
-		}
-		revoked++
+// rotatesAtOnce ends a case of a server that takes a refresh token again that it has just replaced, also without any haste: it keeps
+// its tokens, or gives clients a grace period that lost the answer with the new one. One that repeats that answer is no such server.
+func rotatesAtOnce(c *expect.Case, who harness.Identity) {
+	first := c.Obtain(who, harness.CodeGrant)
+	c.Assume(first).To(expect.BeAccepted(), "the honest flow")
+	next := c.Refresh(first.Token, harness.TokenRequest{Who: who})
+	c.Assume(next).To(expect.BeAccepted(), "the honest refresh")
+	if token := next.Token.RefreshToken; token == "" || token == first.Token.RefreshToken {
+		c.NotApplicable("observed: a refresh brings no new refresh token here")
 	}
-	if served == 0 {
-		return harness.Outcome{At: answer.At, Why: "none of the requests at the same moment got a token, not even one: " + answer.String()}, ""
+	var again harness.Outcome
+	c.Attack(func() { again = c.Refresh(first.Token, harness.TokenRequest{Who: who}) })
+	switch {
+	case again.State == harness.Unknown:
+		c.Unlearned("the same refresh token once more: %s", again)
+	case again.State == harness.Granted && again.Token.RefreshToken != next.Token.RefreshToken:
+		c.Measured("a replaced refresh token works again at once")
+		c.NotApplicable("observed: a refresh token that was just replaced is accepted again in peace too, so that a race shows nothing; refresh-token-again and refresh-rotation say for how long")
 	}
-	seen = fmt.Sprintf("not one of %d codes, each sent %d times at the same moment, brought a second token", rounds, n)
-	if revoked > 0 {
-		seen += fmt.Sprintf("; of %d several tokens were issued, and at most one worked afterwards", revoked)
-	}
-	answer.State = harness.Refused
-	return answer, seen
 }
 
-// startLine makes one thing that works once, and says how to use it; send is nil when it could not be made.
-func startLine(c *expect.Case, what attacks.Raced, who harness.Identity) (send func(*harness.Trace) harness.Outcome, failed harness.Outcome) {
+// raceFor is how a thing is raced for, and what it takes to have won.
+func raceFor(c *expect.Case, what attacks.Raced, who harness.Identity) expect.Race {
+	r := expect.Race{Aside: func(o harness.Outcome) bool { return o.Error == "use_dpop_nonce" || o.Error == "invalid_dpop_proof" }}
+	if c.OffersNonce(c.Metadata.Endpoint("token_endpoint", who.Cert)) {
+		r.Excuse = "a nonce works once here"
+	}
 	switch what {
 	case attacks.TheCode:
-		o := c.Authorize(harness.AuthorizationRequest{Who: who})
-		if o.State != harness.Granted || o.Code == nil {
-			return nil, harness.Outcome{At: o.At, Why: "the preparation was refused: " + o.String()}
+		r.What = "code"
+		r.Start = func() (send func(*harness.Trace) harness.Outcome, failed harness.Outcome) {
+			o := c.Authorize(harness.AuthorizationRequest{Who: who})
+			if o.State != harness.Granted || o.Code == nil {
+				return nil, prepared(o)
+			}
+			return func(lane *harness.Trace) harness.Outcome { return lane.Redeem(o.Code, harness.TokenRequest{Who: who}) }, failed
 		}
-		return func(lane *harness.Trace) harness.Outcome { return lane.Redeem(o.Code, harness.TokenRequest{Who: who}) }, failed
+		r.Prizes = func(won []harness.Outcome) harness.Outcome {
+			return twoWork(different(won, func(t *harness.Token) string { return t.AccessToken }), "access tokens", func(o harness.Outcome) harness.Outcome {
+				return c.Loot(o, harness.CodeGrant)
+			})
+		}
+	default:
+		r.What = "refresh token"
+		r.Start = func() (send func(*harness.Trace) harness.Outcome, failed harness.Outcome) {
+			o := c.Obtain(who, harness.CodeGrant)
+			if o.State != harness.Granted || o.Token.RefreshToken == "" {
+				return nil, prepared(o)
+			}
+			return func(lane *harness.Trace) harness.Outcome {
+				return lane.Refresh(o.Token, harness.TokenRequest{Who: who})
+			}, failed
+		}
+		// A chain goes on when its refresh token brings a token that works. An access token alone ends with its time.
+		r.Prizes = func(won []harness.Outcome) harness.Outcome {
+			return twoWork(different(won, func(t *harness.Token) string { return t.RefreshToken }), "refresh tokens", func(o harness.Outcome) harness.Outcome {
+				return c.Loot(c.Refresh(o.Token, harness.TokenRequest{Who: who}), harness.RefreshGrant)
+			})
+		}
+		r.Void = func(o harness.Outcome) bool { return o.Error == "invalid_grant" }
 	}
-	return nil, harness.Outcome{Why: "popcheck does not know how to race this"}
+	return r
 }
 
-// winners are the outcomes with different access tokens: a server may answer a request that comes again with the same token.
-func winners(outcomes []harness.Outcome) []harness.Outcome {
+// twoWork tries the prizes until two of them have worked.
+func twoWork(prizes []harness.Outcome, what string, try func(harness.Outcome) harness.Outcome) harness.Outcome {
+	usable, last := 0, harness.Outcome{State: harness.Refused}
+	for _, prize := range prizes {
+		switch last = try(prize); last.State {
+		case harness.Unknown:
+			return last
+		case harness.Granted:
+			usable++
+		}
+		if usable > 1 {
+			last.Got = fmt.Sprintf("%d different %s came of it, and at least two of them work: %s", len(prizes), what, last.Got)
+			return last
+		}
+	}
+	last.State = harness.Refused
+	return last
+}
+
+// different are the outcomes whose tokens differ: a server may answer a request that comes again with the same token.
+func different(won []harness.Outcome, token func(*harness.Token) string) []harness.Outcome {
 	var out []harness.Outcome
-	for _, o := range outcomes {
-		if o.State == harness.Granted && !slices.ContainsFunc(out, func(w harness.Outcome) bool { return w.Token.AccessToken == o.Token.AccessToken }) {
+	for _, o := range won {
+		if token(o.Token) != "" && !slices.ContainsFunc(out, func(w harness.Outcome) bool { return token(w.Token) == token(o.Token) }) {
 			out = append(out, o)
 		}
 	}

@@ -24,6 +24,11 @@ func refreshTokens(s *expect.Suite) {
 // refreshes reports whether the trial may have brought a refresh token.
 func refreshes(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Refresh != harness.No }
 
+// refreshesUnbound reports whether the trial may have brought a refresh token that whoever holds it can use.
+func refreshesUnbound(t harness.Trial) bool {
+	return refreshes(t) && t.Binding == harness.Unbound && t.Client.Public()
+}
+
 // atRefresh is the place of a refresh by a trial's client.
 func atRefresh(t *harness.Trial) expect.Place {
 	return expect.Place{Endpoint: "token", Grant: harness.RefreshGrant, Client: t.Client.ClientID}
@@ -220,7 +225,7 @@ func refreshWithOtherCredential(s *expect.Suite) {
 // rotation uses refresh tokens again that were exchanged for others (RFC 9700 §4.14.2).
 func rotation(s *expect.Suite) {
 	k := attacks.RefreshTokens()
-	t := s.Pick(func(t harness.Trial) bool { return refreshes(t) && t.Binding == harness.Unbound && t.Client.Public() })
+	t := s.Pick(refreshesUnbound)
 	if t == nil {
 		for _, check := range []attacks.Check{k.Again, k.Family, k.FamilyAccess} {
 			s.Skip(check, expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}, "no public client gets a refresh token that neither a key nor a certificate binds")

@@ -160,7 +160,7 @@ func differences() []difference {
 			FAPI2: {must, "FAPI 2.0 §5.3.4 item 3: resources verify that a token was not revoked"}}},
 
 		// DPoP
-		{"dpop-replay dpop-replay-rewritten", "RFC 9449 §11.1: a server can remember the jti of a proof for as long as the proof is fresh; a captured proof works again otherwise", says{
+		{"dpop-replay dpop-replay-rewritten dpop-replay-race", "RFC 9449 §11.1: a server can remember the jti of a proof for as long as the proof is fresh; a captured proof works again otherwise", says{
 			RFC: {hardening, "RFC 9449 §11.1 says that servers can remember jti, not that they have to"}}},
 		{"dpop-rsa-1024", "RFC 7518 §3.3 and §3.5: RSA keys have 2048 bits or more", says{
 			FAPI2: {must, "FAPI 2.0 §5.4.1: RSA keys have 2048 bits or more"}}},

@@ -38,7 +38,7 @@ func TestRaces(t *testing.T) {
 			}
 			found, places := 0, 0
 			for range runs {
-				verdicts, err := verdictsOfReference(t, fault, strings.Join(selection, ","))
+				verdicts, err := verdictsOfFault(t, fault, strings.Join(selection, ","))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -22,6 +22,7 @@ import (
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/fixtures"
 	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/harness/expect"
 	"github.com/popcheck/popcheck/reports"
 	"github.com/popcheck/popcheck/suites"
 )
@@ -38,6 +39,7 @@ const (
 
 type commands struct {
 	Run     runCommand     `cmd:"" help:"Run the checks against a target and write the reports."`
+	Check   checkCommand   `cmd:"" help:"Prove the target file without one attack: discovery, each client, the login, every honest call; and say what a run would skip."`
 	List    listCommand    `cmd:"" help:"List the checks."`
 	Explain explainCommand `cmd:"" help:"Explain one check: what is sent, what must happen, why."`
 	Target  targetCommand  `cmd:"" help:"Start the embedded reference target and print a target file for it."`
@@ -119,6 +121,8 @@ type runCommand struct {
 	Profile *string `placeholder:"P" help:"bcp, rfc, oauth21 or fapi2; default: that of the target file."`
 	FailOn  string  `default:"must" placeholder:"LEVEL" help:"must, should, hardening or never (default ${default})."`
 	Slow    bool    `help:"Also run the checks that wait for codes, tokens and nonces to grow old: a quarter of an hour."`
+	Gentle  bool    `help:"Leave out the checks that may leave something behind: revoked grants, wrong logins."`
+	DryRun  bool    `help:"Make the honest calls only, then print which checks would run where, and their harm."`
 	Seed    uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
 	Fault   *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
 	Dialect *string `placeholder:"ID" help:"Have the embedded target speak like another sound server; popcheck target --dialects names them."`
@@ -137,10 +141,17 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	if err := selection.Fits(target); err != nil {
 		return err
 	}
+	fault, profile := or(r.Fault, ""), or(r.Profile, target.Profile)
+	options := suites.Options{Target: target, Fault: fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed, Slow: r.Slow}
+	if r.Gentle {
+		options.Manners = expect.Gentle
+	}
+	if r.DryRun {
+		return preflight(ctx, w, options, everyCheck)
+	}
 	if err := prepareOut(r.Out); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	fault, profile := or(r.Fault, ""), or(r.Profile, target.Profile)
 	what := oneLine(target.Name) + " (" + target.Issuer + ", " + target.Path + ")"
 	if r.Target == nil {
 		what = "the embedded reference target"
@@ -156,8 +167,8 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 		fmt.Fprintln(w.err, "popcheck: interrupted: writing the reports; interrupt again to end without them")
 	})()
 	console := newConsole(w.out)
-	run, err := suites.Run(ctx, suites.Options{Target: target, Fault: fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed, Slow: r.Slow, Waits: console.waits,
-		Learned: console.learned, Progress: console.progress})
+	options.Waits, options.Learned, options.Progress = console.waits, console.learned, console.progress
+	run, err := suites.Run(ctx, options)
 	if err != nil {
 		return err
 	}

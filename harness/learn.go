@@ -25,6 +25,11 @@ const (
 	JWTBearerGrant         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1
 )
 
+// ShortGrant is the name of a grant for people: an extension grant goes by the last word of its URN.
+func ShortGrant(grant string) string {
+	return strings.TrimPrefix(grant, "urn:ietf:params:oauth:grant-type:")
+}
+
 // Trial is one honest try of a client: a grant with a binding, and the token spent.
 type Trial struct {
 	Client  *Client

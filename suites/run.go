@@ -32,7 +32,8 @@ type Options struct {
 	FailOn   harness.Level
 	Select   Selection
 	Evidence expect.Evidence
-	Patience time.Duration         // how long a check may wait for what ends by itself; 0 is expect.DefaultPatience
+	Patience time.Duration // how long a check may wait for what ends by itself; 0 is expect.DefaultPatience
+	Manners  expect.Manners
 	Slow     bool                  // whether checks may wait for minutes
 	Clock    harness.Clock         // how they wait; nil: by the time of day
 	Waits    func(time.Duration)   // told before each wait; may be nil
@@ -45,20 +46,11 @@ type Options struct {
 // cannot be reached is a run without conclusions. When ctx ends, what was not reached is inconclusive.
 func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	started := time.Now()
-	t, err := harness.NewTester(o.Target, o.Version)
+	t, end, err := learn(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer t.Close()
-	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
-	defer release()
-	if o.Slow || o.Target.Capabilities["slow"] {
-		t.Waits = o.Waits
-		if t.Clock = o.Clock; t.Clock == nil {
-			t.Clock = harness.WallClock{}
-		}
-	}
-	t.Learn(ctx)
+	defer end()
 	if t.Learned.Has("slow") == harness.Yes {
 		t.Age(ctx)
 	}
@@ -66,9 +58,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		o.Learned(t)
 	}
 	book := expect.NewBook(o.Progress)
-	if err := runSpecs(t, o, book); err != nil {
-		return nil, err
-	}
+	runSpecs(t, o, book, executed)
 	t.CleanUp(ctx)
 	why := t.Stopped()
 	if why == "" {
@@ -100,26 +90,98 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	return run, nil
 }
 
+// learn makes the honest tries with a new tester, which end closes.
+func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err error) {
+	if t, err = harness.NewTester(o.Target, o.Version); err != nil {
+		return nil, nil, err
+	}
+	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
+	if o.Slow || o.Target.Capabilities["slow"] {
+		t.Waits = o.Waits
+		if t.Clock = o.Clock; t.Clock == nil {
+			t.Clock = harness.WallClock{}
+		}
+	}
+	t.Learn(ctx)
+	return t, func() { release(); t.Close() }, nil
+}
+
+// Preflight is what the honest tries showed, and what a run would make of it.
+type Preflight struct {
+	Metadata     string // where the metadata was found
+	Tries        []Try
+	Capabilities map[string]harness.Capability
+	Problems     []string         // what a person has to mend
+	Apply        []harness.Result // the checks that would run, with their places
+	Skipped      []harness.Result // those that would not, and why
+	Requests     int
+	Logins       int
+	Stopped      string // why the tries ended early, or ""
+}
+
+// Try is one honest try of a client.
+type Try struct {
+	Client, Grant, Binding string
+	Works                  harness.Known
+	How                    string
+	Opens                  []string // resources
+}
+
+// Check makes the honest tries and no attack, and says which checks a run would make (design §5). All text in the answer is redacted.
+func Check(ctx context.Context, o Options) (*Preflight, error) {
+	t, end, err := learn(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	book := expect.NewBook(nil)
+	runSpecs(t, o, book, planned)
+	text := t.Redactor.Text
+	p := &Preflight{Metadata: text(t.Metadata.From), Capabilities: map[string]harness.Capability{}, Requests: t.Sent(), Logins: t.Logins(), Stopped: text(t.Stopped())}
+	p.Apply, p.Skipped = book.Plan()
+	for _, trial := range t.Learned.Trials {
+		try := Try{Client: trial.Client.ClientID, Grant: trial.Grant, Binding: string(trial.Binding), Works: trial.Works, How: text(trial.How)}
+		for _, r := range trial.Opens {
+			try.Opens = append(try.Opens, r.Name)
+		}
+		p.Tries = append(p.Tries, try)
+	}
+	for name, c := range t.Learned.Capabilities {
+		p.Capabilities[name] = harness.Capability{Value: c.Value, How: text(c.How)}
+	}
+	for _, problem := range t.Learned.Problems {
+		p.Problems = append(p.Problems, text(problem))
+	}
+	return p, nil
+}
+
 // verdictless satisfies Ginkgo: the verdicts are in the book.
 type verdictless struct{}
 
 func (verdictless) Fail() {}
 
+// course says whether specs are executed, or only entered in the book.
+type course int
+
+const (
+	executed course = iota
+	planned
+)
+
 // runSpecs runs the tree in-process. Ginkgo prints nothing: its console and its reports do not know what is secret.
-func runSpecs(t *harness.Tester, o Options, book *expect.Book) error {
+func runSpecs(t *harness.Tester, o Options, book *expect.Book, how course) {
 	globals.Reset()
 	console, errors := formatter.ColorableStdOut, formatter.ColorableStdErr
 	formatter.ColorableStdOut, formatter.ColorableStdErr = io.Discard, io.Discard
 	defer func() { formatter.ColorableStdOut, formatter.ColorableStdErr = console, errors }()
-	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.Select.Matches, Book: book, Evidence: o.Evidence, Patience: o.Patience})
+	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.Select.Matches, Book: book, Evidence: o.Evidence, Patience: o.Patience, Manners: o.Manners})
 	suite, reporter := ginkgo.GinkgoConfiguration()
-	suite.Timeout = 24 * time.Hour
+	suite.Timeout, suite.DryRun = 24*time.Hour, how == planned
 	if o.Seed != 0 {
 		suite.RandomSeed, suite.RandomizeAllSpecs = int64(o.Seed), true
 	}
 	reporter.NoColor, reporter.Succinct = true, true
 	ginkgo.RunSpecs(verdictless{}, "popcheck", suite, reporter)
-	return nil
 }
 
 // Declare puts the specs of every suite into the Ginkgo tree that is being built; all says what they have in common. There is one

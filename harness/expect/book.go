@@ -25,7 +25,7 @@ type Place struct {
 // Key is the stable name of a result: id@endpoint[/grant][/client][/variant]. An extension grant goes by the last word of its URN.
 func (p Place) Key(id string) string {
 	key := id + "@" + p.Endpoint
-	for _, part := range []string{strings.TrimPrefix(p.Grant, "urn:ietf:params:oauth:grant-type:"), p.Client, p.Variant} {
+	for _, part := range []string{harness.ShortGrant(p.Grant), p.Client, p.Variant} {
 		if part != "" {
 			key += "/" + part
 		}
@@ -88,6 +88,20 @@ func (b *Book) Results(why string) []harness.Result {
 	return out
 }
 
+// Plan is what was declared, in the order of the catalogue: the results to come, and those that do not apply, which say why.
+func (b *Book) Plan() (apply, skipped []harness.Result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.results {
+		if r.Reason == "" {
+			apply = append(apply, *r)
+		} else {
+			skipped = append(skipped, *r)
+		}
+	}
+	return apply, skipped
+}
+
 // Suite is what a suite declares its checks with.
 type Suite struct {
 	*harness.Tester
@@ -97,6 +111,7 @@ type Suite struct {
 	Book      *Book
 	Evidence  Evidence
 	Patience  time.Duration // how long a check waits for what ends by itself; 0 is DefaultPatience
+	Manners   Manners
 
 	control *control
 }
@@ -111,6 +126,15 @@ type Evidence int
 const (
 	KeepEvidence Evidence = iota
 	VerdictsOnly
+)
+
+// Manners say whether checks may leave something behind at the target (attacks.Harm).
+type Manners int
+
+// A run is Thorough unless it is told to be Gentle, and then says what it left out.
+const (
+	Thorough Manners = iota
+	Gentle
 )
 
 // Missing says which capability a check lacks on this target and how that is known, or "". Unknown counts as there: the

@@ -40,18 +40,22 @@ func (s *Suite) declare(check attacks.Check, at Place, missing string, body func
 	if standing := check.Standing(s.Profile); standing.Unasked {
 		missing = standing.Why
 	}
+	if s.Manners == Gentle && check.Harm != attacks.NoHarm && missing == "" {
+		missing = "left out by --gentle: it " + string(check.Harm)
+	}
 	if s.Select != nil && !s.Select(r) {
 		return
 	}
 	if s.control == nil {
 		s.control = &control{}
 	}
+	r.Reason = s.Redactor.Text(missing)
 	number := s.Book.declare(r, string(s.Mechanism)+at.Key(""))
 	labels := ginkgo.Label(check.ID, string(s.Mechanism), string(r.Level), string(r.Severity), string(r.Threat))
 	// Ginkgo sorts specs of one code location by their text.
 	ginkgo.It(fmt.Sprintf("%s %s %s", number, check.Title, r.Key), labels, func(ctx ginkgo.SpecContext) {
 		if missing != "" {
-			r.Verdict, r.Reason = harness.Skip, s.Redactor.Text(missing)
+			r.Verdict = harness.Skip
 			s.Book.finish(r)
 			ginkgo.Skip(r.Reason)
 		}

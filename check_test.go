@@ -1,0 +1,127 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/popcheck/popcheck/fixtures"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/reports"
+)
+
+// agents starts the reference target, and collects for which checks the requests came that it got: the User-Agent names them.
+func agents(t *testing.T) (targetFile string, seen func() map[string]int) {
+	t.Helper()
+	var mu sync.Mutex
+	got := map[string]int{}
+	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Wrap: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			_, about, _ := strings.Cut(req.UserAgent(), "(")
+			check, _, _ := strings.Cut(about, ";")
+			mu.Lock()
+			got[check]++
+			mu.Unlock()
+			h.ServeHTTP(w, req)
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r.TargetFile(), func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return got
+	}
+}
+
+// TestCheckMakesNoAttack: the preflight and a dry run make honest calls only, and say what a run would do.
+func TestCheckMakesNoAttack(t *testing.T) {
+	for _, args := range [][]string{{"check"}, {"run", "--dry-run", "--out", filepath.Join(t.TempDir(), "unused")}} {
+		t.Run(args[0], func(t *testing.T) {
+			file, seen := agents(t)
+			p := start(t, append(args, file)...)
+			said, code := p.ends(t)
+			if code != exitFine {
+				t.Fatalf("exit %d\n%s%s", code, said, p.stderr.String())
+			}
+			for check, n := range seen() {
+				if check != "preflight" {
+					t.Errorf("%d requests for %s", n, check)
+				}
+			}
+			for _, want := range []string{"works     spa by authorization_code, dpop: its token opens accounts, transfers, userinfo",
+				"harm ", "needs --slow", "ready: popcheck run " + file} {
+				if !strings.Contains(said, want) {
+					t.Errorf("it does not say %q:\n%s", want, said)
+				}
+			}
+			if args[0] == "run" {
+				if _, err := os.Stat(args[3]); err == nil {
+					t.Error("a dry run made the directory of the reports")
+				}
+				if !strings.Contains(said, "would run pkce-verifier-wrong@token/authorization_code/spa") {
+					t.Error("a dry run does not name the checks")
+				}
+			}
+		})
+	}
+}
+
+// TestCheckSaysWhatToMend: a wrong secret is named with its line, and the run would not be complete.
+func TestCheckSaysWhatToMend(t *testing.T) {
+	file, _ := agents(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, l := range lines {
+		if strings.Contains(l, "client_id: web") {
+			for j := i; ; j++ {
+				if before, _, is := strings.Cut(lines[j], "client_secret: "); is {
+					lines[j] = before + "client_secret: wrong"
+					break
+				}
+			}
+		}
+	}
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, code := start(t, "check", file).ends(t)
+	if code != exitIncomplete {
+		t.Errorf("exit %d", code)
+	}
+	for _, want := range []string{"FAILS     web by client_credentials", "client web got no usable token by client_credentials: HTTP 401 invalid_client at the token endpoint; check client_secret", "works     spa"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+}
+
+// TestGentleLeavesOutWhatHarms: what a check declares as harm keeps it out, and the report says so.
+func TestGentleLeavesOutWhatHarms(t *testing.T) {
+	file, seen := agents(t)
+	out := t.TempDir()
+	said, code := start(t, "run", "--gentle", "--select", "code-replay,pkce-s256", "--out", out, file).ends(t)
+	if code != exitFine {
+		t.Errorf("exit %d\n%s", code, said)
+	}
+	run, err := reports.Read(filepath.Join(out, reports.JSONFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range run.Results {
+		if r.ID == "code-replay" && (r.Verdict != harness.Skip || !strings.HasPrefix(r.Reason, "left out by --gentle: it revokes a grant")) {
+			t.Errorf("%s %s: %s", r.Verdict, r.Key, r.Reason)
+		}
+	}
+	if got := seen(); got["code-replay"] > 0 || got["pkce-s256"] == 0 {
+		t.Errorf("requests by check: %v", got)
+	}
+}

@@ -40,6 +40,7 @@ const (
 type commands struct {
 	Run     runCommand     `cmd:"" help:"Run the checks against a target and write the reports."`
 	Check   checkCommand   `cmd:"" help:"Prove the target file without one attack: discovery, each client, the login, every honest call; and say what a run would skip."`
+	Init    initCommand    `cmd:"" help:"Write a commented target file from a server's discovery."`
 	List    listCommand    `cmd:"" help:"List the checks."`
 	Explain explainCommand `cmd:"" help:"Explain one check: what is sent, what must happen, why."`
 	Target  targetCommand  `cmd:"" help:"Start the embedded reference target and print a target file for it."`

@@ -237,9 +237,10 @@ func Random(n int) string {
 
 // Metadata is the authorization server's metadata (RFC 8414), discovered and overridden by the target file.
 type Metadata struct {
-	Members map[string]any
-	From    string // where it was read
-	Problem string // why it could not be read
+	Members   map[string]any
+	From      string // where it was read
+	Problem   string // why it could not be read
+	Unreached bool   // no answer came at all
 }
 
 // String returns a string member, "" when it is absent.
@@ -324,6 +325,7 @@ func (tr *Trace) Discover() *Metadata {
 		if found.Problem != "" {
 			problems = append(problems, address+": "+found.Problem)
 			if answer.Failure != nil {
+				m.Unreached = true
 				break // the second address is on the same server
 			}
 			continue

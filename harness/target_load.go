@@ -216,6 +216,9 @@ func (l *targetLoader) root(root *yaml.Node) *yaml.Node {
 	if !l.bounded(root, 1, &budget) {
 		return nil
 	}
+	if l.drafted(root) {
+		return nil
+	}
 	root = followAlias(root)
 	switch {
 	case root.ShortTag() == "!!null":
@@ -321,6 +324,17 @@ func (l *targetLoader) bounded(node *yaml.Node, depth int, budget *int) bool {
 		}
 	}
 	return true
+}
+
+// drafted reports what a draft left to fill in, all of it: every other problem would follow from that.
+func (l *targetLoader) drafted(node *yaml.Node) bool {
+	if what, found := strings.CutPrefix(node.Value, placeholder); found && node.Kind == yaml.ScalarNode {
+		l.problemOnLine(node.Line, "", "is not filled in", "replace the placeholder by "+what)
+	}
+	for _, child := range node.Content {
+		l.drafted(child)
+	}
+	return len(l.problems) > 0
 }
 
 func followAlias(node *yaml.Node) *yaml.Node {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/popcheck/popcheck/harness"
+)
+
+type initCommand struct {
+	Issuer string `arg:"" name:"issuer-url" help:"The issuer, letter by letter as the server says it."`
+	Out    string `placeholder:"FILE" help:"Write the target file there; it must not exist. Default: print it."`
+	CA     string `name:"ca" placeholder:"FILE" help:"A CA to trust beside those of the system, PEM."`
+}
+
+// Run asks the issuer for its metadata, and nobody for anything else.
+func (c *initCommand) Run(ctx context.Context, w streams) error {
+	start := fmt.Sprintf("issuer: %q\nauthorized: true\nclients: [{client_id: none, token_endpoint_auth_method: none, redirect_uris: [\"https://client.example/cb\"]}]\nusers: [{username: nobody, password: none}]\n", c.Issuer)
+	if c.CA != "" {
+		start += fmt.Sprintf("tls: {ca: %q}\n", c.CA)
+	}
+	target, err := harness.ParseTarget("popcheck init", ".", []byte(start))
+	if err != nil {
+		return err
+	}
+	t, err := harness.NewTester(target, version)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	defer context.AfterFunc(ctx, func() { t.Stop("the command was interrupted") })()
+	metadata := t.Trace(ctx, "init").Discover()
+	if metadata.Unreached {
+		return failure{exitIncomplete, fmt.Errorf("%s; is the server running, and the issuer right? A CA of its own is named with --ca", oneLine(metadata.Problem))}
+	}
+	text := harness.Draft(target.Issuer, c.CA, metadata)
+	if said := metadata.String("issuer"); metadata.Problem == "" && said != target.Issuer {
+		fmt.Fprintf(w.err, "popcheck: the metadata names the issuer %s, you %s; they must be identical (RFC 8414 §3.3)\n", oneLine(said), target.Issuer)
+	}
+	if metadata.Problem != "" {
+		fmt.Fprintf(w.err, "popcheck: no metadata was found (%s); the endpoints have to be named by hand\n", oneLine(metadata.Problem))
+	}
+	if c.Out == "" {
+		_, err := io.WriteString(w.out, text)
+		return err
+	}
+	file, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // it will hold secrets
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("--out: %s exists already; name another file, or remove it", c.Out)
+	}
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	_, err = io.WriteString(file, text)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.out, "written: %s; fill it in, then: popcheck check %s\n", c.Out, c.Out)
+	return nil
+}

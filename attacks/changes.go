@@ -16,6 +16,11 @@ func setTo(name string, value func(harness.Facts) string) harness.Change {
 	return func(m *harness.Message, f harness.Facts) { m.Params.Set(name, value(f)) }
 }
 
+// addTo appends a request parameter, also one that is there already.
+func addTo(name string, value func(harness.Facts) string) harness.Change {
+	return func(m *harness.Message, f harness.Facts) { m.Params.Add(name, value(f)) }
+}
+
 // drop leaves request parameters out.
 func drop(names ...string) harness.Change {
 	return func(m *harness.Message, _ harness.Facts) {
@@ -48,3 +53,6 @@ func otherLast(s string) string {
 	}
 	return s[:len(s)-1] + last
 }
+
+// WrongVerifier redeems with a well-formed verifier that belongs to nothing.
+func WrongVerifier(m *harness.Message, f harness.Facts) { setTo("code_verifier", wrongVerifier)(m, f) }

@@ -39,6 +39,7 @@ const (
 	NoHarm        Harm = ""
 	RevokesGrants Harm = "revokes a grant that popcheck itself obtained"
 	WrongLogins   Harm = "sends wrong client credentials"
+	ManyRefusals  Harm = "has 20 requests refused in a row, which a guard may take for an attack"
 )
 
 // Covered are the mutations of the requirement catalogue that the check sends.
@@ -104,6 +105,10 @@ func catalogue() []Entry {
 	for _, a := range Codes() {
 		add(harness.PKCE, a.Check)
 	}
+	for _, a := range Repeats() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, PKCESingles().all()...)
 	for _, a := range Redirects() {
 		add(harness.PKCE, a.Check)
 	}

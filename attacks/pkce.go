@@ -33,10 +33,17 @@ type CodeAttack struct {
 	Failed    []harness.Change // redemptions of the same code before, which have to fail
 	Redeem    []harness.Change
 	Tolerated harness.Change // a redemption that, where it works, only shows leniency: a warning
+	Observed  Observation    // a redemption of which both answers are right
 	Unless    harness.Change // an authorization request that says nothing new where it is served: the row does not apply
 	Mode      Mode
 	Also      []Variant // further ways to run the row
 	Needs2    Need
+}
+
+// Observation is a redemption that is only reported.
+type Observation struct {
+	What   string
+	Redeem harness.Change
 }
 
 // Mode says what has to happen.
@@ -93,12 +100,38 @@ const intercepted = "whoever reads the code from the redirect (another app, a lo
 // Codes are the attacks on PKCE and on the code itself.
 func Codes() []CodeAttack {
 	noChallenge := drop("code_challenge", "code_challenge_method")
+	right := func(f harness.Facts) string { return f.PKCE.Verifier }
+	// method is a challenge method that no server has.
+	method := func(id, name, covers, title string) CodeAttack {
+		return CodeAttack{Check: Check{ID: id, Title: title, Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: covers, Why: "a method that falls through the comparison switches the defence off: " + intercepted, Fix: "answer any method that is not supported with invalid_request"},
+			Authorize: set("code_challenge_method", name), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing}
+	}
+	// verifier is one outside the grammar, whose challenge fits.
+	verifier := func(id, what, covers string, severity harness.Severity, why string, value func() string) CodeAttack {
+		return CodeAttack{Check: Check{ID: id, Title: "refuses a verifier " + what, Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: severity,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: covers, Why: why, Fix: "check the grammar of code_verifier: 43 to 128 unreserved characters"},
+			Verifier: func(harness.Facts) string { return value() }, Redeem: []harness.Change{nothing}}
+	}
+	// elsewhere is a verifier that comes in a place in which none is looked for. A server that finds and compares it there is lenient.
+	elsewhere := func(id, title, covers string, put func(value func(harness.Facts) string) harness.Change) CodeAttack {
+		return CodeAttack{Check: Check{ID: id, Title: title, Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: covers, Why: intercepted, Fix: "when a challenge was stored with the code, require code_verifier in the body of the token request"},
+			Redeem: []harness.Change{all(drop("code_verifier"), put(wrongVerifier))}, Tolerated: all(drop("code_verifier"), put(right))}
+	}
+	// twice is a token request with two verifiers, of which none fits; where one of them does, a server may pick it.
+	twice := func(id, title, covers string, tolerated harness.Change) CodeAttack {
+		return CodeAttack{Check: Check{ID: id, Title: title, Clause: rfc6749("3.2"), Level: harness.Must, Severity: harness.Medium,
+			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: covers, Why: "a list of verifiers is compared otherwise than one, or not at all: " + intercepted, Fix: "answer a repeated parameter with invalid_request"},
+			Redeem: []harness.Change{all(setTo("code_verifier", wrongVerifier), addTo("code_verifier", wrongVerifier))}, Tolerated: tolerated}
+	}
+	const grammar = "values outside the grammar reach the comparison"
 	return []CodeAttack{
 		{Check: Check{ID: "pkce-s256", Title: "serves a flow with S256", Clause: rfc7636("4.2"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.Interoperability, Covers: "PKCE-AS-01.1 PKCE-AS-11.4", Why: "no client can protect its codes",
 			Fix: "implement S256: BASE64URL(SHA256(code_verifier)) without padding"}, Mode: Accept},
 		{Check: Check{ID: "pkce-verifier-128", Title: "accepts a verifier of 128 characters, of every allowed kind", Clause: rfc7636("4.1"), Level: harness.Must, Severity: harness.Low,
-			Threat: harness.Interoperability, Covers: "PKCE-AS-11.5", Why: "honest clients are refused", Fix: "allow 43 to 128 unreserved characters"},
+			Threat: harness.Interoperability, Covers: "PKCE-AS-01.2 PKCE-AS-11.5", Why: "honest clients are refused", Fix: "allow 43 to 128 unreserved characters"},
 			Verifier: func(harness.Facts) string { return longVerifier(128) }, Mode: Accept},
 
 		{Check: Check{ID: "pkce-verifier-wrong", Title: "refuses a code with another verifier", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
@@ -111,12 +144,30 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-longer", Title: "refuses the right verifier with one more character", Clause: rfc7636("4.6"), Level: harness.Should, Severity: harness.Low,
 			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.4", Why: "the comparison stops early: other verifiers fit as well", Fix: "compare the whole value"},
 			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Verifier + "A" })}},
+		{Check: Check{ID: "pkce-verifier-case", Title: "compares the verifier with its case", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.3", Why: "other verifiers fit as well: they can be guessed sooner", Fix: "hash the verifier as it was sent"},
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return oneOtherCase(f.PKCE.Verifier) })}},
+		{Check: Check{ID: "pkce-verifier-cut", Title: "refuses the first 43 characters of a longer verifier", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.5", Why: "the comparison stops early: other verifiers fit as well", Fix: "compare the whole value"},
+			Verifier: func(harness.Facts) string { return longVerifier(64) }, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Verifier[:43] })}},
+		{Check: Check{ID: "pkce-verifier-hash", Title: "refuses the hexadecimal hash of the verifier as verifier", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.Downgrade, Refusal: invalidGrant(), Covers: "PKCE-AS-02.6", Why: "the hash follows from the challenge, which is public: " + intercepted, Fix: "hash what comes as code_verifier; compare nothing else"},
+			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return inHex(f.PKCE.Challenge) })}},
+		elsewhere("pkce-verifier-misspelt", "refuses a code with a verifier under another name", "PKCE-AS-03.4",
+			func(value func(harness.Facts) string) harness.Change { return addTo("code_verifer", value) }),
+		elsewhere("pkce-verifier-in-query", "refuses a code with its verifier in the URL only", "PKCE-AS-03.5", func(value func(harness.Facts) string) harness.Change {
+			return func(m *harness.Message, f harness.Facts) {
+				m.URL += "?" + harness.Params{{Name: "code_verifier", Value: value(f)}}.Encode()
+			}
+		}),
+		twice("pkce-verifier-twice-last", "refuses a wrong verifier in front of another one", "PKCE-AS-14.3", all(setTo("code_verifier", wrongVerifier), addTo("code_verifier", right))),
+		twice("pkce-verifier-twice-first", "refuses a wrong verifier behind another one", "PKCE-AS-14.4", addTo("code_verifier", wrongVerifier)),
 		{Check: Check{ID: "pkce-verifier-missing", Title: "refuses a code without its verifier", Clause: rfc9700("2.1.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.1 PKCE-AS-03.3 PKCE-AS-15.2", Why: intercepted,
 			Fix: "when a challenge was stored with the code, require code_verifier, also of clients that authenticate"},
 			Clients: EveryClient, Redeem: []harness.Change{drop("code_verifier")}, Also: []Variant{Pushed, Login, FirstConsent, ConsentAgain, PushedConsent, Stateless}},
 		{Check: Check{ID: "pkce-verifier-wrong-again", Title: "refuses another wrong verifier after a refused one", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
-			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.1", Why: "the first attempt switches the defence off: " + intercepted,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-02.1 PKCE-AS-17.2", Why: "the first attempt switches the defence off: " + intercepted,
 			Fix: "leave code and challenge as they were when a redemption is refused, or delete both"},
 			Failed: []harness.Change{setTo("code_verifier", wrongVerifier)}, Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}},
 		{Check: Check{ID: "pkce-verifier-missing-after-wrong", Title: "refuses a code without its verifier after a refused one", Clause: rfc7636("4.6"), Level: harness.Must, Severity: harness.Critical,
@@ -127,7 +178,7 @@ func Codes() []CodeAttack {
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-03.2", Why: intercepted, Fix: "treat an empty code_verifier as wrong, not as absent"},
 			Redeem: []harness.Change{set("code_verifier", "")}},
 		{Check: Check{ID: "pkce-verifier-unasked", Title: "refuses a verifier for a code that was asked for without a challenge", Clause: rfc9700("4.8.2"), Level: harness.Must, Severity: harness.High,
-			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-04.1", Needs: "pkce-optional",
+			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-04.1 PKCE-AS-04.4", Needs: "pkce-optional",
 			Why: "an attacker who strips the challenge from the victim's request can inject a code, and the client does not notice",
 			Fix: "refuse a token request with code_verifier when no code_challenge was stored"},
 			Clients: PKCEOptionalOnly, Authorize: noChallenge, Redeem: []harness.Change{nothing}},
@@ -151,6 +202,9 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-method-at-token", Title: "takes the method from the authorization request, not from the token request", Clause: rfc7636("4.5"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-05.2", Why: "the challenge is public: " + intercepted, Fix: "ignore code_challenge_method at the token endpoint"},
 			Redeem: []harness.Change{all(setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Challenge }), set("code_challenge_method", "plain"))}},
+		{Check: Check{ID: "pkce-method-at-token-s256", Title: "does not hash the verifier of a plain challenge because the token request says so", Clause: rfc7636("4.5"), Level: harness.Should, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-05.3", Why: "the method is that of whoever redeems the code, not of who asked for it", Fix: "ignore code_challenge_method at the token endpoint"},
+			Authorize: set("code_challenge_method", "plain"), Redeem: []harness.Change{set("code_challenge_method", "S256")}},
 		{Check: Check{ID: "pkce-verifier-of-other-transaction", Title: "refuses the verifier of another transaction", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.1 PKCE-AS-06.3", Why: "an injected code is redeemed in the session of someone else", Fix: "store challenge and method with the one code they came with"},
 			Needs2: Transaction, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
@@ -161,11 +215,13 @@ func Codes() []CodeAttack {
 			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.2", Needs: "second-user", Why: "an attacker is logged in as the victim by an injected code", Fix: "store challenge and method with the one code they came with"},
 			Needs2: OtherUser, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}, Also: []Variant{Pushed}},
 		{Check: Check{ID: "pkce-method-unknown", Title: "refuses a challenge method that it does not know", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
-			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-07.1", Why: "an unknown method switches the defence off: " + intercepted, Fix: "answer any method that is not supported with invalid_request"},
-			Authorize: set("code_challenge_method", "S512"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing},
+			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-07.1 PKCE-AS-07.5", Why: "an unknown method switches the defence off: " + intercepted, Fix: "answer any method that is not supported with invalid_request"},
+			Authorize: set("code_challenge_method", "S512"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing, Also: []Variant{Pushed}},
 		{Check: Check{ID: "pkce-method-case", Title: "compares the challenge method with its case", Clause: rfc7636("4.4.1"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-07.2", Why: "a method that falls through the comparison switches the defence off", Fix: "answer any method that is not supported with invalid_request"},
 			Authorize: set("code_challenge_method", "s256"), Redeem: []harness.Change{drop("code_verifier"), setTo("code_verifier", wrongVerifier)}, Tolerated: nothing},
+		method("pkce-method-none", "none", "PKCE-AS-07.3", "refuses the challenge method none"),
+		method("pkce-method-trailing-space", "S256 ", "PKCE-AS-07.4", "compares the challenge method with the space behind it"),
 		{Check: Check{ID: "pkce-method-plain", Title: "refuses the plain method", Clause: rfc7636("7.2"), Level: harness.Should, Severity: harness.Medium,
 			Threat: harness.Downgrade, Refusal: invalidRequestAtAuthorize(), Covers: "PKCE-AS-08.1", Why: "the challenge in the authorization request is the verifier: whoever reads the request can redeem the code", Fix: "support S256 only"},
 			Authorize: all(set("code_challenge_method", "plain"), setTo("code_challenge", func(f harness.Facts) string { return f.PKCE.Verifier })), Redeem: []harness.Change{nothing}},
@@ -190,6 +246,7 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-short", Title: "refuses a verifier of 42 characters", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-11.1", Why: "a careless client's verifier can be guessed", Fix: "check the grammar of code_verifier: 43 to 128 unreserved characters"},
 			Verifier: func(harness.Facts) string { return longVerifier(42) }, Redeem: []harness.Change{nothing}},
+		verifier("pkce-verifier-one-character", "of one character", "PKCE-AS-11.2", harness.Medium, "a careless client's verifier can be guessed at once", func() string { return longVerifier(43)[:1] }),
 		{Check: Check{ID: "pkce-verifier-long", Title: "refuses a verifier of 129 characters", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-11.3", Why: "values outside the grammar reach the comparison", Fix: "check the grammar of code_verifier: 43 to 128 unreserved characters"},
 			Verifier: func(harness.Facts) string { return longVerifier(129) }, Redeem: []harness.Change{nothing}},
@@ -199,6 +256,8 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-space", Title: "refuses a verifier with a space", Clause: rfc7636("4.1"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-12.3", Why: "values outside the grammar reach the comparison", Fix: "allow unreserved characters only"},
 			Verifier: func(harness.Facts) string { return longVerifier(21) + " " + longVerifier(21) }, Redeem: []harness.Change{nothing}},
+		verifier("pkce-verifier-padding", "with padding", "PKCE-AS-12.2", harness.Low, grammar, func() string { return longVerifier(43) + "=" }),
+		verifier("pkce-verifier-non-ascii", "with a letter that is not ASCII", "PKCE-AS-12.4", harness.Low, grammar, func() string { return longVerifier(43) + "é" }),
 		{Check: Check{ID: "pkce-verifier-nul", Title: "does not cut a verifier at a NUL byte", Clause: rfc7636("4.1"), Level: harness.Should, Severity: harness.High,
 			Threat: harness.CodeInterception, Refusal: grantOrRequest(), Covers: "PKCE-AS-12.5", Why: "the value that is compared is not the value that was sent", Fix: "allow unreserved characters only"},
 			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.PKCE.Verifier + "\x00x" })}},
@@ -214,6 +273,10 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-challenge-long", Title: "does not cut a challenge that is too long", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.2", Why: "the value that is compared is not the value that was sent", Fix: "refuse a challenge that is not 43 base64url characters"},
 			Challenge: func(s string) string { return s + strings.Repeat("A", 129-len(s)) }, Redeem: []harness.Change{nothing}},
+		// An address of this length may be too long for what stands before the server.
+		{Check: Check{ID: "pkce-challenge-huge", Title: "does not cut a challenge of 10,000 characters", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.Downgrade, Refusal: harness.Refusal{Status: []int{302, 303, 400, 413, 414, 431}}, Covers: "PKCE-AS-13.7", Why: "the value that is compared is not the value that was sent", Fix: "refuse a challenge that is not 43 base64url characters"},
+			Challenge: func(s string) string { return s + strings.Repeat("A", 10000-len(s)) }, Redeem: []harness.Change{nothing}},
 		{Check: Check{ID: "pkce-challenge-base64", Title: "does not repair a challenge in standard base64", Clause: rfc7636("4.2"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.Downgrade, Refusal: badRequestAnywhere(), Covers: "PKCE-AS-13.3", Why: "values outside the grammar reach the comparison", Fix: "refuse a challenge that is not 43 base64url characters"},
 			Verifier: withMappableChallenge, Challenge: strings.NewReplacer("-", "+", "_", "/").Replace, Redeem: []harness.Change{nothing}},
@@ -227,6 +290,13 @@ func Codes() []CodeAttack {
 			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "PKCE-AS-15.3", Needs: "par", Why: "whoever can edit the authorization URL chooses the verifier", Fix: "take every parameter from the pushed request"},
 			Needs2: Transaction, Beside: all(setTo("code_challenge", func(f harness.Facts) string { return f.Other.PKCE.Challenge }), set("code_challenge_method", "S256")),
 			Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+		// RFC 9101 §6.3 wants what stands beside the request ignored, RFC 7636 what was pushed enforced: a code without PKCE is no surprise, a
+		// verifier that fits nothing is.
+		{Check: Check{ID: "pkce-challenge-only-beside-request-uri", Title: "takes no verifier that fits nothing where a challenge stands only beside the request_uri", Clause: rfc9126("4"), Level: harness.Must, Severity: harness.High,
+			Threat: harness.Downgrade, Refusal: grantOrRequest(), Covers: "PKCE-AS-15.4", Needs: "par pkce-optional", Why: "the challenge counts as sent and is not compared: a client that sends it has no defence against an injected code",
+			Fix: "take every parameter from the pushed request; refuse a verifier where no challenge was pushed"},
+			Clients: PKCEOptionalOnly, Authorize: noChallenge, Beside: all(setTo("code_challenge", func(f harness.Facts) string { return f.PKCE.Challenge }), set("code_challenge_method", "S256")),
+			Redeem: []harness.Change{setTo("code_verifier", wrongVerifier)}, Tolerated: nothing, Observed: Observation{"a token request without verifier", drop("code_verifier")}},
 
 		{Check: Check{ID: "code-replay", Title: "redeems a code once", Clause: rfc6749("4.1.2"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.TokenReplay, Refusal: invalidGrant(), Covers: "CODE-AS-01.1", Harm: RevokesGrants, Why: "a code from a log or a referrer still works after the client used it", Fix: "mark the code as used in one atomic step with issuing the token"},
@@ -276,6 +346,12 @@ func withMappableChallenge(harness.Facts) string {
 			return v
 		}
 	}
+}
+
+// oneOtherCase changes the case of one letter.
+func oneOtherCase(s string) string {
+	i := strings.IndexFunc(s, func(r rune) bool { return otherCase(string(r)) != string(r) })
+	return s[:i] + otherCase(s[i:i+1]) + s[i+1:]
 }
 
 // inHex spells a challenge as the hexadecimal hash.

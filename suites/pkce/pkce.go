@@ -14,6 +14,8 @@ import (
 // Specs declares the checks of the suite for a target.
 func Specs(s *expect.Suite) {
 	codes(s)
+	repeats(s)
+	observed(s)
 	redirects(s)
 	frontChannel(s)
 	codeReuse(s)
@@ -71,6 +73,9 @@ func clientsOf(s *expect.Suite, kind attacks.Clients) []*harness.Trial {
 	case attacks.PKCEOptionalOnly:
 		if optional := s.Learned.PKCEOptional; optional != nil {
 			out = []*harness.Trial{pick(func(c *harness.Client) bool { return c == optional })}
+			if optional.Public() { // it may be optional for clients with a credential as well
+				out = append(out, confidential)
+			}
 		} else if s.Learned.Has("pkce-optional") == harness.NotKnown {
 			out = []*harness.Trial{public}
 		}
@@ -149,6 +154,9 @@ func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tria
 	}
 	answer := c.Between(honest, attack, "the honest flow")
 	c.Expect(answer).To(expect.BeRefused())
+	if a.Observed.Redeem != nil {
+		c.Measured("%s: %s", a.Observed.What, flow(c, who, authorization(), a.Observed.Redeem, nil))
+	}
 	if a.Tolerated != nil {
 		lenient := flow(c, who, authorization(), a.Tolerated, nil)
 		if lenient.State == harness.Granted {

@@ -133,7 +133,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 		},
 	},
 	"--pkce required": {
-		harness.Skip: {"pkce-verifier-unasked@*", "pkce-challenge-empty@*", "pkce-method-without-challenge@*"}, // every client must use PKCE
+		harness.Skip: {"pkce-verifier-unasked@*", "pkce-challenge-empty@*", "pkce-method-without-challenge@*", "pkce-challenge-only-beside-request-uri@*"}, // every client must use PKCE
 	},
 	"--nonces required": {
 		harness.Skip: {"dpop-nonce-old@*"}, // without --slow

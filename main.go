@@ -317,8 +317,8 @@ func (c *console) learned(t *harness.Tester) {
 	}
 }
 
-func (c *console) waits(d time.Duration) {
-	fmt.Fprintln(c.w, "waiting", d.Round(time.Second), "for what was made before the first check to grow old")
+func (c *console) waits(d time.Duration, why string) {
+	fmt.Fprintln(c.w, "waiting", d.Round(time.Second), why)
 }
 
 func (c *console) progress(r *harness.Result, done, total int) {
@@ -355,6 +355,9 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 		fmt.Fprintln(c.w, "Nothing was judged: mend the problems above, and run again.")
 	default:
 		fmt.Fprintln(c.w, "Not everything could be tried: mend the problems above, and run again.")
+	}
+	if pace := reports.Pace(run); pace != "" {
+		fmt.Fprintln(c.w, "pace:", pace)
 	}
 	took := run.Finished.Sub(run.Started).Seconds()
 	fmt.Fprintf(c.w, "profile %s\n%s\n%s in %.1f s; reports: %s\n%s: %s\n", reports.Profile(run), reports.Headline(run), reports.Traffic(run), took,

@@ -115,7 +115,7 @@ func (a *Aged) Nonce(address string) string { return a.nonces[originOf(address)]
 func (tr *Trace) WaitUntil(at time.Time) error {
 	if d := at.Sub(tr.Clock.Now()); d > 0 && tr.Stopped() == "" {
 		if tr.Waits != nil {
-			tr.Waits(d)
+			tr.Waits(d, "for what was made before the first check to grow old")
 		}
 		ctx, cancel := context.WithCancel(tr.ctx)
 		defer cancel()

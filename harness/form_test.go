@@ -665,14 +665,15 @@ func TestATargetInTroubleIsLeftAlone(t *testing.T) {
 				}
 			})
 			tr := newTrace(t, testTarget(s.URL))
+			tr.Clock = &hurriedClock{}
 			for range restLimit - 1 {
-				tr.Do(get(s.URL))
+				attack(tr, get(s.URL))
 			}
 			healthy.Store(true)
 			tr.Do(get(s.URL)) // one good answer ends the row
 			healthy.Store(false)
 			for range restLimit - 1 {
-				tr.Do(get(s.URL))
+				attack(tr, get(s.URL))
 			}
 			if why := tr.Stopped(); why != "" {
 				t.Fatalf("stopped too early: %s", why)

@@ -135,7 +135,7 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	}
 	t.tryWithoutNonce(tr)
 	t.observeCapabilities()
-	if t.Clock == nil {
+	if !t.Slow {
 		l.set("slow", No, "this run does not wait for minutes")
 	} else {
 		l.set("slow", Yes, "declared: --slow")

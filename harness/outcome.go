@@ -160,8 +160,12 @@ func settle(a *Answer, at string) Outcome {
 		}
 		return o
 	}
-	if a.Status == http.StatusTooManyRequests {
+	switch a.Status {
+	case http.StatusTooManyRequests:
 		o.Why = fmt.Sprintf("%s answered HTTP 429: too many requests; lower limits.requests_per_second", at)
+		return o
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout: // of a gateway, most often; nobody knows what the server thought of it
+		o.Why = fmt.Sprintf("%s answered HTTP %d, which decides nothing", at, a.Status)
 		return o
 	}
 	o.State = Refused

@@ -23,9 +23,10 @@ func (r Race) Decided() []Outcome {
 	return out
 }
 
-// RaceSize is how many requests may go out at the same moment: wanted, unless limits.requests_per_second allows fewer in one second.
+// RaceSize is how many requests may go out at the same moment: wanted, unless limits.requests_per_second, or what the target was
+// seen to take, allows fewer in one second.
 func (t *Tester) RaceSize(wanted int) int {
-	if rps := t.Target.Limits.RequestsPerSecond; rps > 0 {
+	if rps := t.pacer.perSecond(); rps > 0 {
 		return min(wanted, int(rps))
 	}
 	return wanted

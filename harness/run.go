@@ -28,6 +28,7 @@ type Run struct {
 	Capabilities map[string]Capability `json:"capabilities"`
 	Requests     int                   `json:"requests,omitempty"` // sent to the target, the honest tries before the first check included
 	Logins       int                   `json:"logins,omitempty"`   // passwords typed into a page
+	Rests        *RunRests             `json:"rests,omitempty"`    // nil: the target never asked for any
 	Results      []Result              `json:"results"`
 	Summary      map[Verdict]int       `json:"summary"`
 }
@@ -65,6 +66,13 @@ func (s Standing) String() string {
 		return "not asked for"
 	}
 	return string(s.Level)
+}
+
+// RunRests is how the target slowed popcheck down: by 429, or by 503 (RFC 6585 §4, RFC 9110 §15.6.4).
+type RunRests struct {
+	Asked     int     `json:"asked"`                         // answers that asked for rest
+	WaitedMS  int64   `json:"waited_ms"`                     // for them
+	PerSecond float64 `json:"requests_per_second,omitempty"` // at the end of the run; 0: not limited
 }
 
 // RunTarget is what was tested. Product and Version are what the target says of itself, if anything.

@@ -12,13 +12,14 @@ import (
 	"net/url"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // restLimit is the number of consecutive 429 and 5xx answers after which popcheck stops sending: an
 // attack may cause one, and the honest call after it ends the row; ten in a row are a target in trouble.
 const restLimit = 10
+
+// Waits is told of a wait, and what it is for.
+type Waits func(d time.Duration, why string)
 
 // Tester is one run against one target: what is shared by all its checks.
 type Tester struct {
@@ -28,14 +29,15 @@ type Tester struct {
 	RunID    string
 	Metadata *Metadata
 	Learned  *Learned
-	Clock    Clock               // of the checks that wait; nil: this run does not wait
-	Waits    func(time.Duration) // told before each wait; may be nil
-	Aged     *Aged               // nil in a run that does not wait
+	Clock    Clock // of everything that waits
+	Slow     bool  // whether checks may wait for minutes
+	Waits    Waits // told before each wait; may be nil
+	Aged     *Aged // nil in a run that does not wait
 
 	serverHeader string // of the metadata's answer
 
 	roots    *x509.CertPool
-	limiter  *rate.Limiter
+	pacer    *pacer
 	sessions *sessions
 	consents *consents
 	nonces   nonces
@@ -63,10 +65,7 @@ func NewTester(target *Target, version string) (*Tester, error) {
 	rand.Read(id)
 	t := &Tester{
 		Target: target, Redactor: NewRedactor(), Version: version, RunID: hex.EncodeToString(id),
-		roots: roots, limiter: rate.NewLimiter(rate.Inf, 1), idle: map[string][]*connection{}, nonces: newNonces(),
-	}
-	if rps := target.Limits.RequestsPerSecond; rps > 0 {
-		t.limiter = rate.NewLimiter(rate.Limit(rps), max(1, int(rps/4)))
+		Clock: WallClock{}, roots: roots, pacer: newPacer(target.Limits.RequestsPerSecond), idle: map[string][]*connection{}, nonces: newNonces(),
 	}
 	t.ended, t.end = context.WithCancel(context.Background())
 	for _, s := range target.Secrets() {
@@ -171,14 +170,6 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 		c.Close()
 	}
 	return answer, c
-}
-
-// pace keeps to limits.requests_per_second.
-func (t *Tester) pace(ctx context.Context) *Failure {
-	if err := t.limiter.Wait(ctx); err != nil {
-		return &Failure{Stopped, "interrupted"}
-	}
-	return nil
 }
 
 // permit lets a request out only to a host that the target file names (whatever metadata or redirects say), while

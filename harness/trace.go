@@ -22,6 +22,7 @@ type Trace struct {
 	role      ExchangeRole
 	started   time.Time
 	exchanges []Exchange
+	unheard   int   // requests that stayed without an answer but that the target wants rest
 	held      *held // of a request that is sent at the same moment as others
 }
 
@@ -61,27 +62,50 @@ func (tr *Trace) Do(r Request) *Answer {
 		r.Header = append(r.Header, Field{name, tr.Target.Request.Headers[name]})
 	}
 	r.held = tr.held
+	step, honest := r.Step, tr.role == ControlExchange
+	answer := tr.send(&r, pace)
+	if honest && answer.Failure != nil && answer.Failure.Kind == Dropped && answer.TLS != nil && !answer.TLS.FreshConnection {
+		// The server closed a kept connection at the moment of use: an honest call may be sent once more.
+		r.Step = step + " (again: the kept connection had ended)"
+		answer = tr.send(&r, fresh)
+	}
+	if r.held != nil { // a race may be too much for a target that takes each of its requests
+		return answer
+	}
+	for tries := 1; ; tries++ {
+		wanted, asked := asksForRest(answer, tr.Clock.Now())
+		if !asked {
+			tr.pacer.answered()
+			return answer
+		}
+		if err := tr.pacer.rest(tr.Clock.Now(), wanted, honest); err != nil {
+			tr.Stop(err.Error())
+		}
+		// Nothing was decided. An honest call may come again; an attack would be another attack then.
+		if !honest || tries == honestTries || tr.Stopped() != "" {
+			tr.unheard++
+			return answer
+		}
+		r.Step = step + " (again: the target had asked for rest)"
+		answer = tr.send(&r, pace)
+	}
+}
+
+// send sends a request and records the exchange.
+func (tr *Trace) send(r *Request, p pacing) *Answer {
 	begun := time.Now()
-	answer, c := tr.exchange(tr.ctx, &r, pace)
+	answer, c := tr.exchange(tr.ctx, r, p)
 	if c != nil {
 		facts := c.facts
 		answer.TLS = &facts
 	}
 	tr.registerInvented(answer)
-	tr.record(&r, answer, begun)
-	if tr.role == ControlExchange && answer.Failure != nil && answer.Failure.Kind == Dropped && answer.TLS != nil && !answer.TLS.FreshConnection {
-		// The server closed a kept connection at the moment of use: an honest call may be sent once more.
-		answer, c = tr.exchange(tr.ctx, &r, fresh)
-		if c != nil {
-			facts := c.facts
-			answer.TLS = &facts
-		}
-		tr.registerInvented(answer)
-		r.Step += " (again: the kept connection had ended)"
-		tr.record(&r, answer, begun)
-	}
+	tr.record(r, answer, begun)
 	return answer
 }
+
+// Unheard is the number of requests so far that the target did not decide about, because it wanted rest.
+func (tr *Trace) Unheard() int { return tr.unheard }
 
 func (tr *Trace) record(r *Request, a *Answer, begun time.Time) {
 	x := Exchange{

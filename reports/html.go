@@ -515,6 +515,9 @@ func identity(run *harness.Run) []fact {
 	if run.Requests > 0 {
 		add("Traffic", Traffic(run))
 	}
+	if pace := Pace(run); pace != "" {
+		add("Pace", pace)
+	}
 	if run.Complete {
 		add("Complete", "yes")
 	} else {

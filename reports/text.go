@@ -160,6 +160,19 @@ func Traffic(run *harness.Run) string {
 	return count(run.Requests, "request", "requests") + " and " + count(run.Logins, "login", "logins")
 }
 
+// Pace says how the target slowed popcheck down, or "".
+func Pace(run *harness.Run) string {
+	r := run.Rests
+	if r == nil {
+		return ""
+	}
+	s := "the target asked for rest " + count(r.Asked, "time", "times") + fmt.Sprintf(", and popcheck waited %.1f s for it", float64(r.WaitedMS)/1000)
+	if r.PerSecond > 0 {
+		s += fmt.Sprintf("; at the end it sent at most %.3g requests per second", r.PerSecond)
+	}
+	return s
+}
+
 // lasted is the time that the run took.
 func lasted(run *harness.Run) time.Duration {
 	if run.Started.IsZero() || run.Finished.Before(run.Started) {

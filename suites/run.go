@@ -35,8 +35,8 @@ type Options struct {
 	Patience time.Duration // how long a check may wait for what ends by itself; 0 is expect.DefaultPatience
 	Manners  expect.Manners
 	Slow     bool                  // whether checks may wait for minutes
-	Clock    harness.Clock         // how they wait; nil: by the time of day
-	Waits    func(time.Duration)   // told before each wait; may be nil
+	Clock    harness.Clock         // how the run waits; nil: by the time of day
+	Waits    harness.Waits         // told before each wait; may be nil
 	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
 	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
 	Progress func(r *harness.Result, done, total int)
@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		Schema: harness.RunSchema, Popcheck: o.Version, Catalogue: attacks.CatalogueVersion,
 		Target:  harness.RunTarget{Name: o.Target.Name, Issuer: o.Target.Issuer, File: o.Target.Path, Fault: o.Fault},
 		Profile: o.Profile, ProfileText: profileText(o.Profile), FailOn: o.FailOn, Select: o.Select.String(), Seed: o.Seed,
-		Started: started.UTC(), Requests: t.Sent(), Logins: t.Logins(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
+		Started: started.UTC(), Requests: t.Sent(), Logins: t.Logins(), Rests: t.Rests(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
 		Incomplete: t.Stopped(), Summary: map[harness.Verdict]int{},
 	}
 	for _, p := range t.Learned.Problems {
@@ -96,11 +96,9 @@ func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err e
 		return nil, nil, err
 	}
 	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
-	if o.Slow || o.Target.Capabilities["slow"] {
-		t.Waits = o.Waits
-		if t.Clock = o.Clock; t.Clock == nil {
-			t.Clock = harness.WallClock{}
-		}
+	t.Slow, t.Waits = o.Slow || o.Target.Capabilities["slow"], o.Waits
+	if o.Clock != nil {
+		t.Clock = o.Clock
 	}
 	t.Learn(ctx)
 	return t, func() { release(); t.Close() }, nil

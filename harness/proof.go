@@ -116,7 +116,7 @@ func (tr *Trace) proven(key *Key, method, target, token string, change ProofChan
 			tr.nonces.helped(server)
 		}
 		challenged := nonceChallenge(answer)
-		if oddly = false; !challenged && answer.OK() && answer.Status >= 400 && answer.Header.Get("DPoP-Nonce") != "" && answer.Header.Get("DPoP-Nonce") != nonce {
+		if oddly = false; !challenged && mayMeanNonce(answer) && answer.Header.Get("DPoP-Nonce") != nonce {
 			// Some servers say invalid_dpop_proof next to a new DPoP-Nonce. An honest proof takes that as a challenge; an attack
 			// only where an honest one was helped by it: else it is how this server refuses.
 			oddly = true
@@ -186,6 +186,23 @@ func nonceChallenge(a *Answer) bool {
 	inBody, _ := errorOf(a)
 	inChallenge, _ := resourceErrorOf(a)
 	return inBody == "use_dpop_nonce" || inChallenge == "use_dpop_nonce"
+}
+
+// mayMeanNonce reports whether a refusal that brings a nonce may be about the nonce, though it does not say so. A server may send
+// DPoP-Nonce with every answer (RFC 9449 §8.2): what is said to be wrong with the grant, the client or the scope is not the nonce.
+func mayMeanNonce(a *Answer) bool {
+	if !a.OK() || a.Status < 400 || a.Status >= 500 || a.Status == http.StatusTooManyRequests || a.Header.Get("DPoP-Nonce") == "" {
+		return false
+	}
+	inBody, _ := errorOf(a)
+	inChallenge, _ := resourceErrorOf(a)
+	return !slices.ContainsFunc([]string{inBody, inChallenge}, func(code string) bool {
+		switch code {
+		case "invalid_grant", "invalid_client", "invalid_scope", "invalid_target", "unauthorized_client", "unsupported_grant_type", "insufficient_scope":
+			return true
+		}
+		return false
+	})
 }
 
 func originOf(raw string) string {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -286,5 +287,27 @@ func TestAChangeDoesNotReachTheHonestProof(t *testing.T) {
 	c.Header.Drop("typ")
 	if after, _ := json.Marshal([]any{honest.Header, honest.Claims}); string(after) != string(before) {
 		t.Errorf("the honest proof became %s", after)
+	}
+}
+
+// A nonce that comes with every answer makes no challenge of a refusal that is about something else: what was sent stays sent once.
+func TestARefusalBesideANonceIsNoChallenge(t *testing.T) {
+	for _, answer := range []string{`400 {"error":"invalid_grant"}`, `401 {"error":"invalid_client"}`, `429 {"error":"slow_down"}`, `503 <h1>busy</h1>`} {
+		t.Run(answer, func(t *testing.T) {
+			code, body, _ := strings.Cut(answer, " ")
+			status, _ := strconv.Atoi(code)
+			as := newNonceServer(t, "as", func(w http.ResponseWriter, nonce string) {
+				w.Header().Set("DPoP-Nonce", nonce)
+				w.WriteHeader(status)
+				io.WriteString(w, body)
+			})
+			tr, _, token, _ := nonceTester(t, as, newNonceServer(t, "rs", inBody))
+			tr.Clock = &hurriedClock{}
+			var o Outcome
+			tr.Attack(func() { o = token(nil) })
+			if n := len(as.take()); n != 1 || o.State == Granted {
+				t.Errorf("%d requests: %s", n, o)
+			}
+		})
 	}
 }

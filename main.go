@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,6 @@ import (
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/fixtures"
 	"github.com/popcheck/popcheck/harness"
-	"github.com/popcheck/popcheck/harness/expect"
 	"github.com/popcheck/popcheck/reports"
 	"github.com/popcheck/popcheck/suites"
 )
@@ -47,6 +47,7 @@ type commands struct {
 	Schema  schemaCommand  `cmd:"" help:"Print a JSON Schema."`
 	Report  reportCommand  `cmd:"" help:"Render the reports of a run again."`
 	Compare compareCommand `cmd:"" help:"Hold runs against each other: several servers, or one before and after a change."`
+	Worker  workerCommand  `cmd:"" hidden:""`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -116,17 +117,18 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type runCommand struct {
-	Target  *string `arg:"" optional:"" help:"Target file; without it the embedded reference target is tested."`
-	Out     string  `default:"popcheck-out" placeholder:"DIR" help:"Directory of the reports (default ${default})."`
-	Select  *string `placeholder:"EXPR" help:"Ids, keys, suites, clauses (rfc9449/4.3), severities or threats, separated by commas."`
-	Profile *string `placeholder:"P" help:"bcp, rfc, oauth21 or fapi2; default: that of the target file."`
-	FailOn  string  `default:"must" placeholder:"LEVEL" help:"must, should, hardening or never (default ${default})."`
-	Slow    bool    `help:"Also run the checks that wait for codes, tokens and nonces to grow old: a quarter of an hour."`
-	Gentle  bool    `help:"Leave out the checks that may leave something behind: revoked grants, wrong logins."`
-	DryRun  bool    `help:"Make the honest calls only, then print which checks would run where, and their harm."`
-	Seed    uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
-	Fault   *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
-	Dialect *string `placeholder:"ID" help:"Have the embedded target speak like another sound server; popcheck target --dialects names them."`
+	Target   *string `arg:"" optional:"" help:"Target file; without it the embedded reference target is tested."`
+	Out      string  `default:"popcheck-out" placeholder:"DIR" help:"Directory of the reports (default ${default})."`
+	Select   *string `placeholder:"EXPR" help:"Ids, keys, suites, clauses (rfc9449/4.3), severities or threats, separated by commas."`
+	Profile  *string `placeholder:"P" help:"bcp, rfc, oauth21 or fapi2; default: that of the target file."`
+	FailOn   string  `default:"must" placeholder:"LEVEL" help:"must, should, hardening or never (default ${default})."`
+	Slow     bool    `help:"Also run the checks that wait for codes, tokens and nonces to grow old: a quarter of an hour."`
+	Parallel int     `placeholder:"N" default:"1" help:"Run in N processes, each with its own sessions (default ${default})."`
+	Gentle   bool    `help:"Leave out the checks that may leave something behind: revoked grants, wrong logins."`
+	DryRun   bool    `help:"Make the honest calls only, then print which checks would run where, and their harm."`
+	Seed     uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
+	Fault    *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
+	Dialect  *string `placeholder:"ID" help:"Have the embedded target speak like another sound server; popcheck target --dialects names them."`
 }
 
 func (r *runCommand) Run(ctx context.Context, w streams) error {
@@ -134,7 +136,7 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	if err != nil {
 		return err
 	}
-	target, closeTarget, err := r.target()
+	target, file, closeTarget, err := r.target()
 	if err != nil {
 		return err
 	}
@@ -145,7 +147,7 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	fault, profile := or(r.Fault, ""), or(r.Profile, target.Profile)
 	options := suites.Options{Target: target, Fault: fault, Version: version, Profile: profile, FailOn: level, Select: selection, Seed: r.Seed, Slow: r.Slow}
 	if r.Gentle {
-		options.Manners = expect.Gentle
+		options.Manners = suites.Gentle
 	}
 	if r.DryRun {
 		return preflight(ctx, w, options, everyCheck)
@@ -169,7 +171,7 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	})()
 	console := newConsole(w.out)
 	options.Waits, options.Learned, options.Progress = console.waits, console.learned, console.progress
-	run, err := suites.Run(ctx, options)
+	run, err := r.run(ctx, options, file)
 	if err != nil {
 		return err
 	}
@@ -207,6 +209,9 @@ func (r *runCommand) validate() (level harness.Level, selection suites.Selection
 	if r.Target != nil && (r.Fault != nil || r.Dialect != nil) {
 		return "", nil, errors.New("--fault and --dialect are for the embedded reference target, without a target file")
 	}
+	if r.Parallel < 0 || r.Parallel > 64 {
+		return "", nil, errors.New("--parallel: want a number of processes from 1 to 64")
+	}
 	if level, err = harness.ParseLevel(r.FailOn); err != nil {
 		return "", nil, fmt.Errorf("--fail-on: %w", err)
 	}
@@ -233,23 +238,53 @@ func or(option *string, otherwise string) string {
 	return *option
 }
 
-func (r *runCommand) target() (*harness.Target, func(), error) {
+// run is one process, or several of this very program.
+func (r *runCommand) run(ctx context.Context, o suites.Options, file string) (*harness.Run, error) {
+	if r.Parallel <= 1 {
+		return suites.Run(ctx, o)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("--parallel: each process reads the target file, and %s can be read once only", file)
+	}
+	run, err := suites.RunParallel(ctx, o, r.Parallel, file, func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, self, "worker")
+		cmd.Args[0], cmd.Stderr = "popcheck", os.Stderr
+		return cmd
+	})
+	if err != nil {
+		return nil, failure{exitIncomplete, err}
+	}
+	return run, nil
+}
+
+// target is the target of the run, and the file that tells of it.
+func (r *runCommand) target() (target *harness.Target, file string, end func(), err error) {
 	if r.Target != nil {
 		target, err := harness.LoadTarget(*r.Target)
-		return target, func() {}, err
+		return target, *r.Target, func() {}, err
 	}
 	reference, dir, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Dialect: or(r.Dialect, ""), Named: true})
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	end := func() { reference.Close(); os.RemoveAll(dir) }
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
+	end = func() { reference.Close(); os.RemoveAll(dir) }
+	if target, err = harness.LoadTarget(reference.TargetFile()); err != nil {
 		end()
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	target.Path = "embedded"
-	return target, end, nil
+	return target, reference.TargetFile(), end, nil
+}
+
+// workerCommand is one process of run --parallel.
+type workerCommand struct{}
+
+func (workerCommand) Run(ctx context.Context, w streams) error {
+	return suites.Work(ctx, os.Stdin, w.out)
 }
 
 // prepareOut makes sure, before anything is sent, that the reports can be written, and removes those of an earlier run: a

@@ -61,7 +61,8 @@ const (
 // by value and knows no format, because a target puts a secret where no format expects it.
 // It is safe for concurrent use.
 type Redactor struct {
-	key []byte
+	key  []byte
+	from int // where the counters of what is born in this run begin
 
 	mu         sync.RWMutex
 	values     map[string]*secret // secrets and the parts of them that are secrets
@@ -84,6 +85,11 @@ type secret struct {
 func NewRedactor() *Redactor {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) // never fails: crypto/rand ends the program instead
+	return newRedactor(key)
+}
+
+// newRedactor is for a run that several processes share: under one key the secrets of its target file have one name in all of them.
+func newRedactor(key []byte) *Redactor {
 	return &Redactor{
 		key:      key,
 		values:   map[string]*secret{},
@@ -124,7 +130,7 @@ func (r *Redactor) Register(kind, value string) string {
 		return s.name
 	}
 	r.counts[kind]++
-	s := &secret{name: fmt.Sprintf("%s%s#%d hmac:%s%s", nameOpen, kind, r.counts[kind], sum, nameClose), order: len(r.names)}
+	s := &secret{name: fmt.Sprintf("%s%s#%d hmac:%s%s", nameOpen, kind, r.from+r.counts[kind], sum, nameClose), order: len(r.names)}
 	r.names[s.name] = true
 	for _, f := range forms {
 		if r.values[f.text] == nil {

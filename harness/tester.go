@@ -52,8 +52,23 @@ type Tester struct {
 	end     context.CancelFunc
 }
 
+// Worker is one of several processes that share a run (design §8).
+type Worker struct {
+	Index, Of int    // from 0
+	RunID     string // of the run; "" for a new one
+	Key       []byte // of the names of secrets; nil for a new one
+}
+
+// bornApart parts the numbers of the secrets that two workers come to know: access_token#1 and access_token#100001 are two tokens.
+const bornApart = 100_000
+
 // NewTester prepares a run. It sends nothing. Every secret of the target file is known to the redactor from here on.
 func NewTester(target *Target, version string) (*Tester, error) {
+	return NewWorker(target, version, Worker{Of: 1})
+}
+
+// NewWorker is NewTester for a process that shares the run, and its limits, with others.
+func NewWorker(target *Target, version string, w Worker) (*Tester, error) {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
@@ -61,11 +76,16 @@ func NewTester(target *Target, version string) (*Tester, error) {
 	if len(target.TLS.CA) > 0 && !roots.AppendCertsFromPEM(target.TLS.CA) {
 		return nil, fmt.Errorf("%s: tls.ca: holds no certificate", target.Path)
 	}
-	id := make([]byte, 4)
-	rand.Read(id)
+	if w.RunID == "" {
+		w.RunID = NewRunID()
+	}
+	redactor := NewRedactor()
+	if w.Key != nil {
+		redactor = newRedactor(w.Key)
+	}
 	t := &Tester{
-		Target: target, Redactor: NewRedactor(), Version: version, RunID: hex.EncodeToString(id),
-		Clock: WallClock{}, roots: roots, pacer: newPacer(target.Limits.RequestsPerSecond), idle: map[string][]*connection{}, nonces: newNonces(),
+		Target: target, Redactor: redactor, Version: version, RunID: w.RunID,
+		Clock: WallClock{}, roots: roots, pacer: newPacer(target.Limits.RequestsPerSecond / float64(w.Of)), idle: map[string][]*connection{}, nonces: newNonces(),
 	}
 	t.ended, t.end = context.WithCancel(context.Background())
 	for _, s := range target.Secrets() {
@@ -75,7 +95,16 @@ func NewTester(target *Target, version string) (*Tester, error) {
 		return nil, err
 	}
 	t.sessions, t.consents = newSessions(target), newConsents()
+	t.sessions.allowed = max(1, t.sessions.allowed/w.Of)
+	t.Redactor.from = w.Index * bornApart
 	return t, nil
+}
+
+// NewRunID is what the User-Agent of every request of a run says.
+func NewRunID() string {
+	id := make([]byte, 4)
+	rand.Read(id)
+	return hex.EncodeToString(id)
 }
 
 // Close ends the kept connections.

@@ -23,6 +23,15 @@ import (
 	"github.com/popcheck/popcheck/suites/pkce"
 )
 
+// Manners say whether checks may leave something behind at the target.
+type Manners = expect.Manners
+
+// A run is thorough unless it is told to be gentle.
+const (
+	Thorough = expect.Thorough
+	Gentle   = expect.Gentle
+)
+
 // Options of a run.
 type Options struct {
 	Target   *harness.Target
@@ -33,11 +42,12 @@ type Options struct {
 	Select   Selection
 	Evidence expect.Evidence
 	Patience time.Duration // how long a check may wait for what ends by itself; 0 is expect.DefaultPatience
-	Manners  expect.Manners
+	Manners  Manners
 	Slow     bool                  // whether checks may wait for minutes
 	Clock    harness.Clock         // how the run waits; nil: by the time of day
 	Waits    harness.Waits         // told before each wait; may be nil
 	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
+	Worker   *harness.Worker       // this process' part of a run that several share; nil: all of it
 	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
 	Progress func(r *harness.Result, done, total int)
 }
@@ -69,7 +79,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		Target:  harness.RunTarget{Name: o.Target.Name, Issuer: o.Target.Issuer, File: o.Target.Path, Fault: o.Fault},
 		Profile: o.Profile, ProfileText: profileText(o.Profile), FailOn: o.FailOn, Select: o.Select.String(), Seed: o.Seed,
 		Started: started.UTC(), Requests: t.Sent(), Logins: t.Logins(), Rests: t.Rests(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
-		Incomplete: t.Stopped(), Summary: map[harness.Verdict]int{},
+		Incomplete: t.Stopped(),
 	}
 	for _, p := range t.Learned.Problems {
 		run.Problems = append(run.Problems, t.Redactor.Text(p))
@@ -81,18 +91,28 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		run.Capabilities[name] = harness.Capability{Value: c.Value, How: t.Redactor.Text(c.How)}
 	}
 	run.Target.Product, run.Target.Version = t.Product()
-	run.Profiles = attacks.Standings(run.Checks())
-	run.BadWaivers = waive(run, o.Target.Waivers, started)
-	for i := range run.Results {
-		run.Summary[run.Results[i].Verdict]++
-	}
+	sumUp(run, o.Target.Waivers)
 	run.Finished = time.Now().UTC()
 	return run, nil
 }
 
+// sumUp adds what follows from the results.
+func sumUp(run *harness.Run, waivers []harness.Waiver) {
+	run.Profiles = attacks.Standings(run.Checks())
+	run.BadWaivers = waive(run, waivers, run.Started)
+	run.Summary = map[harness.Verdict]int{}
+	for i := range run.Results {
+		run.Summary[run.Results[i].Verdict]++
+	}
+}
+
 // learn makes the honest tries with a new tester, which end closes.
 func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err error) {
-	if t, err = harness.NewTester(o.Target, o.Version); err != nil {
+	worker := harness.Worker{Of: 1}
+	if o.Worker != nil {
+		worker = *o.Worker
+	}
+	if t, err = harness.NewWorker(o.Target, o.Version, worker); err != nil {
 		return nil, nil, err
 	}
 	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
@@ -172,7 +192,7 @@ func runSpecs(t *harness.Tester, o Options, book *expect.Book, how course) {
 	console, errors := formatter.ColorableStdOut, formatter.ColorableStdErr
 	formatter.ColorableStdOut, formatter.ColorableStdErr = io.Discard, io.Discard
 	defer func() { formatter.ColorableStdOut, formatter.ColorableStdErr = console, errors }()
-	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.Select.Matches, Book: book, Evidence: o.Evidence, Patience: o.Patience, Manners: o.Manners})
+	Declare(expect.Suite{Tester: t, Profile: o.Profile, Select: o.takes, Book: book, Evidence: o.Evidence, Patience: o.Patience, Manners: o.Manners})
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.Timeout, suite.DryRun = 24*time.Hour, how == planned
 	if o.Seed != 0 {

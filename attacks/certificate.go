@@ -308,7 +308,7 @@ func CertificateBindings() CertificateChecks {
 			"a stolen token works for the thief, who resumes a TLS session of his own", "compare the certificate of the session with cnf.x5t#S256 in every request"),
 		ResourceResumed: check("mtls-resource-resumed", "opens for a bound token on a resumed TLS session too", rfc8705("3"), harness.Should, harness.Low, harness.Interoperability, harness.Refusal{}, "", "MTLS-RS-01.3",
 			"honest clients are refused from their second connection on", "keep the certificate with the session"),
-		BearerOverMutualTLS: check("mtls-dpop-token-as-bearer", "refuses a DPoP-bound token as a bearer token over mutual TLS", rfc8705("3"), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_token", "invalid_request"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InTLS}}, "dpop", "MTLS-RS-05.1",
+		BearerOverMutualTLS: check("mtls-dpop-token-as-bearer", "refuses a DPoP-bound token as a bearer token over mutual TLS", rfc8705("3"), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_token", "invalid_request"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InTLS}}, "dpop", "MTLS-RS-05.1 DPOP-RS-17.6",
 			"a stolen token works without the key", "demand each binding that the token names"),
 	}
 }

@@ -177,6 +177,9 @@ func catalogue() []Entry {
 func rfc6749(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 6749", Section: section}
 }
+func rfc7515(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 7515", Section: section}
+}
 func rfc7523(section, item string) harness.Clause {
 	return harness.Clause{Spec: "RFC 7523", Section: section, Item: item}
 }

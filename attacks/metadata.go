@@ -75,7 +75,7 @@ func ServerMetadata() MetadataChecks {
 			"clients that could use DPoP do not", "publish dpop_signing_alg_values_supported, an array of strings"),
 		DPoPSymmetric: row("metadata-dpop-symmetric", "announces neither none nor a MAC for proofs", rfc9449("5.1", ""), harness.Must, harness.High, harness.Downgrade, "META-AS-06.2",
 			"a proof without a private key proves nothing", "take asymmetric algorithms only, and list no others"),
-		DPoPWork: row("metadata-dpop-algorithms-work", "takes proofs of every algorithm that it announces", rfc9449("5.1", ""), harness.Should, harness.Low, harness.Interoperability, "META-AS-06.3",
+		DPoPWork: row("metadata-dpop-algorithms-work", "takes proofs of every algorithm that it announces", rfc9449("5.1", ""), harness.Should, harness.Low, harness.Interoperability, "META-AS-06.3 DPOP-AS-01.2",
 			"a client that chose from the list is refused", "list what the verifier takes"),
 		// OPTIONAL, with false as the default.
 		CertificateBound: row("metadata-certificate-bound", "announces certificate-bound tokens when it issues them, and only then", rfc8705("3.3"), harness.Hardening, harness.Low, harness.Interoperability, "META-AS-07.1",

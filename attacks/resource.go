@@ -63,7 +63,7 @@ func ResourceRequests() []ResourceAttack {
 		return r
 	}
 	return []ResourceAttack{
-		{Check: accept("dpop-resource", "opens for a bound token with its proof", harness.Must, harness.High, "DPOP-RS-01.1"), Mode: Accept},
+		{Check: accept("dpop-resource", "opens for a bound token with its proof", harness.Must, harness.High, "DPOP-RS-01.1 DPOP-RS-01.7"), Mode: Accept},
 		{Check: accept("dpop-scheme-lower-case", "accepts the scheme in lower case", harness.Should, harness.Low, "DPOP-RS-01.2"), Mode: Accept, Scheme: "dpop"},
 		{Check: accept("dpop-scheme-upper-case", "accepts the scheme in upper case", harness.Should, harness.Low, "DPOP-RS-01.2"), Mode: Accept, Scheme: "DPOP"},
 		{Check: row("dpop-no-proof", "refuses a bound token without a proof", rfc9449("7.1", ""), harness.Critical, harness.TokenReplay, tokenOrProof, "DPOP-RS-02.1", bearerAgain, "require a proof with the DPoP scheme"), NoProof: Proof},
@@ -145,7 +145,7 @@ func Keys() KeyChecks {
 			"a resource that introspects cannot check the binding", "return cnf.jkt at top level, and token_type DPoP"),
 		EveryGrant: check("dpop-every-grant", "binds tokens of this grant too", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "", "DPOP-AS-28.1 DPOP-AS-28.3",
 			"tokens of this grant are bearer tokens", "handle proofs before the grant, for every grant"),
-		ProofMissing: check("dpop-proof-missing", "gives no token without a proof to a client that asked for bound tokens", rfc9449("5.2", ""), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}, "", "DPOP-AS-17.1 DPOP-AS-17.2 DPOP-AS-17.3",
+		ProofMissing: check("dpop-proof-missing", "gives no token without a proof to a client that asked for bound tokens", rfc9449("5.2", ""), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}, "", "DPOP-AS-17.1 DPOP-AS-17.2 DPOP-AS-17.3 DPOP-AS-17.5",
 			"whoever steals a code or refresh token gets a bearer token by leaving the proof out", "enforce dpop_bound_access_tokens at every grant"),
 		RefreshOtherKey: check("dpop-refresh-other-key", "refuses a public client's refresh token with another key", rfc9449("5", ""), harness.Must, harness.Critical, harness.TokenReplay, refused, "refresh public-client", "DPOP-AS-19.1",
 			stolenRefresh, "bind refresh tokens of public clients to the key, and compare"),
@@ -155,7 +155,7 @@ func Keys() KeyChecks {
 			"a confidential client cannot rotate its key", "bind refresh tokens of confidential clients to the client authentication only"),
 		RefreshFollows: check("dpop-refresh-follows-key", "binds the refreshed token to the key of the new proof", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "refresh confidential-client jwt-at", "DPOP-AS-20.2",
 			"the new token is bound to a key that was not proven", "take cnf.jkt from the proof of the request"),
-		JKTOtherKey: check("dpop-jkt-other-key", "redeems a code only with the announced key", rfc9449("10", ""), harness.Must, harness.High, harness.CodeInjection, refused, "", "DPOP-AS-21.1", stolenCode, "store dpop_jkt with the code and compare"),
+		JKTOtherKey: check("dpop-jkt-other-key", "redeems a code only with the announced key", rfc9449("10", ""), harness.Must, harness.High, harness.CodeInjection, refused, "", "DPOP-AS-21.1 DPOP-AS-21.5", stolenCode, "store dpop_jkt with the code and compare"),
 		JKTNoProof:  check("dpop-jkt-no-proof", "does not redeem a code without the announced key", rfc9449("10", ""), harness.Must, harness.High, harness.CodeInjection, refused, "", "DPOP-AS-21.2", stolenCode, "require a proof when dpop_jkt was announced"),
 		PAROtherKey: check("dpop-par-other-key", "redeems a code only with the key of the pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, refused, "par", "DPOP-AS-22.1", stolenCode, "bind the code to the key that was proven at PAR"),
 		PARNoProof:  check("dpop-par-no-proof", "does not redeem a code without the key of the pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, refused, "par", "DPOP-AS-22.2", stolenCode, "bind the code to the key that was proven at PAR"),

@@ -7,9 +7,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/big"
+	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -135,6 +139,27 @@ func (k *Key) Thumbprint() string {
 
 // Sign makes the JWS signature over a signing input.
 func (k *Key) Sign(input string) ([]byte, error) { return signJWS(k.Alg, k.private, input) }
+
+// As is the same key under another algorithm: for attacks on servers that do not ask whether the two fit.
+func (k *Key) As(alg string) *Key {
+	other := *k
+	other.Alg = alg
+	return &other
+}
+
+// SelfSigned is a certificate of the key in DER, signed by itself; nil when none can be made.
+func (k *Key) SelfSigned() []byte {
+	signer, ok := k.private.(crypto.Signer)
+	if !ok {
+		return nil
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: k.Name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
+	if err != nil {
+		return nil
+	}
+	return der
+}
 
 func signJWS(alg string, key any, input string) ([]byte, error) {
 	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(alg))

@@ -171,8 +171,8 @@ func (tr *Trace) proofFacts(key *Key, method, target, token, nonce string) Proof
 func (tr *Trace) registerProofs(fields []Field) {
 	for _, f := range fields {
 		if strings.EqualFold(f.Name, "DPoP") {
-			for _, one := range strings.Split(f.Value, ",") {
-				tr.Redactor.Register("proof", strings.TrimSpace(one))
+			for _, one := range strings.FieldsFunc(f.Value, func(c rune) bool { return c == ',' || c == ' ' }) {
+				tr.Redactor.Register("proof", one)
 			}
 		}
 	}

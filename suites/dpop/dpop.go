@@ -168,7 +168,7 @@ func proofs(s *expect.Suite) {
 	for _, a := range attacks.Proofs() {
 		placed := false
 		for _, where := range all {
-			if !a.RunsAt(where.place) {
+			if !a.RunsAt(where.place) || a.Reach == attacks.OnePlace && !representative(all, where) {
 				continue
 			}
 			placed = true
@@ -182,6 +182,23 @@ func proofs(s *expect.Suite) {
 			s.Skip(a.Check, expect.Place{Endpoint: "token"}, nowhere)
 		}
 	}
+}
+
+// representative reports whether a site stands for its kind: where no user has to log in, else the first.
+func representative(all []site, where site) bool {
+	rank := func(w site) int {
+		if w.at.Grant == harness.ClientCredentialsGrant {
+			return 0
+		}
+		return 1
+	}
+	var best *site
+	for i := range all {
+		if all[i].place == where.place && (best == nil || rank(all[i]) < rank(*best)) {
+			best = &all[i]
+		}
+	}
+	return best != nil && best.at == where.at
 }
 
 // hostHeader runs the attack by the Host of the request at one token endpoint and every resource.
@@ -231,11 +248,20 @@ func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
 		return ""
 	}
 	listed := s.Metadata.Strings("dpop_signing_alg_values_supported")
+	ecdsa := strings.HasPrefix(where.who.Key.Alg, "ES")
 	switch {
 	case a.ID == "dpop-htu-default-port" && u.Port() != "":
 		return "discovered: the address names a port, so that it has no default port to add"
 	case a.ID == "dpop-htu-parent" && (u.Path == "" || strings.HasSuffix(u.Path, "/")), a.ID == "dpop-htu-path-case" && strings.ToUpper(u.Path) == strings.ToLower(u.Path):
 		return "declared: the address has no path that could be told from another"
+	case a.ID == "dpop-htu-percent" && !strings.ContainsAny(u.EscapedPath(), attacks.TwoSpellings), a.ID == "dpop-htu-percent-lower-case" && !strings.ContainsAny(u.EscapedPath(), attacks.TwoSpellings):
+		return "declared: the path of the address has no letter that shows it"
+	case a.ID == "dpop-htu-issuer" && strings.TrimSuffix(s.Target.Issuer, "/") == strings.TrimSuffix(where.url, "/"):
+		return "declared: the address is the issuer itself"
+	case (a.ID == "dpop-signature-der" || a.ID == "dpop-jwk-off-curve") && !ecdsa:
+		return "discovered: the server takes no ECDSA proofs"
+	case (a.ID == "dpop-jwk-private-rsa" || a.ID == "dpop-rsa-exponent-one") && attacks.RSAAlgorithm(listed) == "":
+		return "discovered: the metadata lists no RSA algorithm that can be tried"
 	case (a.ID == "dpop-htu-http" || a.ID == "dpop-htu-forwarded-proto") && u.Scheme == "http":
 		return "declared: the address is http itself"
 	case a.ID == "dpop-alg-unlisted" && len(listed) == 0:

@@ -169,6 +169,7 @@ func catalogue() []Entry {
 		add(harness.MTLS, a.Check)
 	}
 	add(harness.MTLS, CertificateBindings().all()...)
+	add(harness.MTLS, Speakers().all()...)
 	add(harness.MTLS, ServerMetadata().mtls()...)
 	add(harness.MTLS, Rotations().mtls()...)
 	return out
@@ -185,6 +186,9 @@ func rfc7523(section, item string) harness.Clause {
 }
 func rfc6750(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 6750", Section: section}
+}
+func rfc7591(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 7591", Section: section}
 }
 func rfc7009(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 7009", Section: section}

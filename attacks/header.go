@@ -35,6 +35,7 @@ const (
 type HeaderFacts struct {
 	Client   *harness.Client
 	Cert     *harness.Certificate
+	Strange  *harness.Certificate // one that nobody knows
 	Declared string
 }
 
@@ -159,6 +160,31 @@ func traefik(f HeaderFacts) [][]harness.Field {
 	return [][]harness.Field{{{Name: field, Value: base64DER(f.Cert)}}, {{Name: field, Value: url.QueryEscape(base64DER(f.Cert))}}}
 }
 
+// twice writes each field two times, the victim's certificate first: a proxy may remove one of them only.
+func twice(spell Spelling) Spelling {
+	return func(f HeaderFacts) [][]harness.Field {
+		strange := f
+		strange.Cert = f.Strange
+		again := spell(strange)
+		var out [][]harness.Field
+		for i, set := range spell(f) {
+			out = append(out, slices.Concat(set, again[i]))
+		}
+		return out
+	}
+}
+
+// disowned names the fields as belonging to this connection only (RFC 9110 §7.6.1), so that a proxy that obeys drops what it wrote itself.
+func disowned(spell Spelling) Spelling {
+	return func(f HeaderFacts) [][]harness.Field {
+		var names []string
+		for _, field := range slices.Concat(spell(f)...) {
+			names = append(names, field.Name)
+		}
+		return [][]harness.Field{{{Name: "Connection", Value: strings.Join(names, ", ")}}}
+	}
+}
+
 // verdict tells who the client is, and no certificate.
 func verdict(verify string, spelt func(dn string) string) Spelling {
 	return func(f HeaderFacts) [][]harness.Field {
@@ -206,6 +232,7 @@ func Headers() []HeaderAttack {
 			Check: Check{ID: id, Title: title, Clause: rfc9700("4.13"), Level: harness.Must, Severity: harness.Critical, Threat: harness.ClientImpersonation,
 				Refusal: invalidToken(), Covers: covers, Why: "a stolen token works for the thief, who adds the victim's public certificate", Fix: fix}}
 	}
+	only := func(at Place, a HeaderAttack) HeaderAttack { a.At = []Place{at}; return a }
 	return []HeaderAttack{
 		as("mtls-header-pem-escaped", "refuses a certificate in a header as escaped PEM", "MTLS-AS-17.1 MTLS-AS-17.4 MTLS-AS-17.10", Bare, asEscapedPEM),
 		as("mtls-header-pem", "refuses a certificate in a header as PEM in one line", "MTLS-AS-17.1 MTLS-AS-17.7 MTLS-AS-17.10", Bare, asPEM),
@@ -214,6 +241,8 @@ func Headers() []HeaderAttack {
 		as("mtls-header-xfcc", "refuses a certificate in X-Forwarded-Client-Cert", "MTLS-AS-17.3", Bare, forwardedClientCert),
 		as("mtls-header-verdict", "refuses a header's word for who the client is", "MTLS-AS-17.5", Bare, verdicts...),
 		as("mtls-header-over-certificate", "refuses a certificate in a header beside another one in TLS", "MTLS-AS-17.6", OwnCertificate, append(certificates, verdicts...)...),
+		only(AtToken, as("mtls-header-twice", "refuses a certificate in the first of two equal headers", "MTLS-AS-17.8", Bare, twice(asEscapedPEM), twice(asPEM), twice(asDER), twice(clientCert))),
+		only(AtToken, as("mtls-header-disowned", "refuses the attacker's certificate where Connection names the headers of the proxy", "MTLS-AS-17.9", OwnCertificate, disowned(asEscapedPEM), disowned(asDER), disowned(clientCert), disowned(forwardedClientCert))),
 
 		rs("mtls-bound-header", "refuses a bound token whose certificate stands in a header only", "MTLS-RS-04.1 MTLS-RS-04.3", Bare, certificates...),
 		rs("mtls-bound-header-verdict", "refuses a bound token for whose certificate a header vouches", "MTLS-RS-04.1", Bare, verdicts...),

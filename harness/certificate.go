@@ -51,8 +51,9 @@ func parseCertificate(name string, pair *KeyPair) (*Certificate, error) {
 
 // Authority issues client certificates: the tester's CA that the server trusts, or a stranger's.
 type Authority struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	cert  *x509.Certificate
+	key   crypto.Signer
+	above [][]byte // DER of the certificates between it and the root, and of the root; none for a root
 }
 
 // parseAuthority returns nil for the CA that the target file does not name.
@@ -68,7 +69,7 @@ func parseAuthority(pair *KeyPair) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("a key of type %T cannot sign", c.pair.PrivateKey)
 	}
-	return &Authority{c.Leaf, signer}, nil
+	return &Authority{cert: c.Leaf, key: signer}, nil
 }
 
 // lookalikeAuthority is a CA with the same name as the real one and another key: what a stranger can make.
@@ -86,7 +87,33 @@ func lookalikeAuthority(subject []byte) (*Authority, error) {
 		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
-	return &Authority{cert, key}, err
+	return &Authority{cert: cert, key: key}, err
+}
+
+// Subordinate is a CA under a, with further extensions (RFC 5280 §4.2.1.10 has one that limits it); a must not be nil.
+func (a *Authority) Subordinate(extensions ...pkix.Extension) (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "popcheck subordinate CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, ExtraExtensions: extensions,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return &Authority{cert: cert, key: key, above: a.chain()}, err
+}
+
+// chain is what a certificate of the authority is sent with.
+func (a *Authority) chain() [][]byte { return append([][]byte{a.cert.Raw}, a.above...) }
+
+// Issuing is a certificate that issues others, though it is no CA.
+func (c *Certificate) Issuing() *Authority {
+	return &Authority{cert: c.Leaf, key: c.Signer(), above: c.pair.Certificate[1:]}
 }
 
 // Issue is a wish for a certificate that imitates a client's.
@@ -94,6 +121,7 @@ type Issue struct {
 	Name     string
 	Like     *x509.Certificate // subject and names are taken from it; must be set
 	Subject  *pkix.Name        // instead
+	RawDN    []byte            // DER of the subject, instead of both
 	DNS      []string          // these four replace the names of Like when SetNames is called
 	Emails   []string
 	URIs     []*url.URL
@@ -105,6 +133,7 @@ type Issue struct {
 	Serial   *big.Int         // nil: a random one
 	Beside   *Certificate     // sent in the chain behind the leaf
 	Key      crypto.Signer    // nil: a new one
+	Further  []pkix.Extension // beside the usual ones, or in their place where one has the same OID
 }
 
 // SetNames makes the certificate carry exactly the names of the wish, not those of Like.
@@ -125,9 +154,13 @@ func (a *Authority) Issue(wish Issue) (*Certificate, error) {
 		DNSNames: wish.Like.DNSNames, EmailAddresses: wish.Like.EmailAddresses, URIs: wish.Like.URIs, IPAddresses: wish.Like.IPAddresses,
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		ExtraExtensions: wish.Further,
 	}
 	if wish.Subject != nil {
 		template.RawSubject, template.Subject = nil, *wish.Subject
+	}
+	if wish.RawDN != nil {
+		template.RawSubject = wish.RawDN
 	}
 	if wish.renamed {
 		template.DNSNames, template.EmailAddresses, template.URIs, template.IPAddresses = wish.DNS, wish.Emails, wish.URIs, wish.IPs
@@ -161,7 +194,7 @@ func (a *Authority) Issue(wish Issue) (*Certificate, error) {
 		chain = append(chain, wish.Beside.Leaf.Raw)
 	}
 	if a != nil {
-		chain = append(chain, a.cert.Raw)
+		chain = append(chain, a.chain()...)
 	}
 	return &Certificate{Name: wish.Name, Leaf: leaf, pair: tls.Certificate{Certificate: chain, PrivateKey: key}}, nil
 }
@@ -191,4 +224,9 @@ func (c *Certificate) IssuerThumbprints() []string {
 		out = append(out, base64.RawURLEncoding.EncodeToString(sum[:]))
 	}
 	return out
+}
+
+// SameIssuer reports whether two certificates name one issuer.
+func (c *Certificate) SameIssuer(other *Certificate) bool {
+	return other != nil && bytes.Equal(c.Leaf.RawIssuer, other.Leaf.RawIssuer)
 }

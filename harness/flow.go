@@ -18,6 +18,7 @@ type Message struct {
 	Who    Identity
 
 	Session *TLSSession // kept or resumed on purpose; nil for a session of its own
+	Over    *Connection // shared with other requests on purpose; nil for the usual choice
 
 	decoded []Decoded // of the assertions in it, for the record
 	changed []string
@@ -269,7 +270,7 @@ func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 // formRequest is a POST of a form (RFC 6749 §3.2).
 func formRequest(step string, m *Message, proof []Field) *Request {
 	header := append([]Field{formType(), {"Accept", "application/json"}}, m.Header...)
-	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Session: m.Session, Decoded: m.decoded, Changed: m.changed}
+	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Session: m.Session, Over: m.Over, Decoded: m.decoded, Changed: m.changed}
 	if m.Method == formMethod {
 		r.Body = m.Params.Encode()
 	} else {

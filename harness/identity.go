@@ -290,8 +290,7 @@ func (m *Metadata) names(address string) bool {
 	if m == nil {
 		return false
 	}
-	aliases, _ := m.Members["mtls_endpoint_aliases"].(map[string]any)
-	for _, members := range []map[string]any{m.Members, aliases} {
+	for _, members := range []map[string]any{m.Members, m.Aliases()} {
 		for _, v := range members {
 			if s, ok := v.(string); ok && s == address {
 				return true
@@ -304,13 +303,25 @@ func (m *Metadata) names(address string) bool {
 // Endpoint is the address of an endpoint for an identity: with a certificate it is the one under
 // mtls_endpoint_aliases, where the server names one (RFC 8705 §5).
 func (m *Metadata) Endpoint(name string, cert *Certificate) string {
-	if cert != nil && m != nil {
-		aliases, _ := m.Members["mtls_endpoint_aliases"].(map[string]any)
-		if s, ok := aliases[name].(string); ok {
-			return s
-		}
+	if alias := m.Alias(name); cert != nil && alias != "" {
+		return alias
 	}
 	return m.String(name)
+}
+
+// Alias is the address of an endpoint under mtls_endpoint_aliases, or "" (RFC 8705 §5).
+func (m *Metadata) Alias(name string) string {
+	s, _ := m.Aliases()[name].(string)
+	return s
+}
+
+// Aliases are the members of mtls_endpoint_aliases.
+func (m *Metadata) Aliases() map[string]any {
+	if m == nil {
+		return nil
+	}
+	aliases, _ := m.Members["mtls_endpoint_aliases"].(map[string]any)
+	return aliases
 }
 
 // Discover reads the metadata: RFC 8414 first, then OpenID Connect Discovery; members of the target file win.

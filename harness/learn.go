@@ -44,6 +44,9 @@ type Trial struct {
 	// of its tokens is dead once it has revoked it: "refresh_token", "access_token", or "" where none was seen to die (RFC 7009 §2.1).
 	Introspects Known
 	Revokes     string
+	// TakesIssued is whether the server takes a certificate that client_ca issued under the client's own names. Where it does not, it
+	// refuses every other one of that CA as well, whatever stands in it.
+	TakesIssued Known
 	Outcome     Outcome
 }
 
@@ -386,6 +389,7 @@ func (tr *Trace) spendEverywhere(trial *Trial, token *Token) Outcome {
 // tryEndpoints finds out at which endpoints beside the token endpoint a client of mutual TLS is served.
 func (tr *Trace) tryEndpoints(trial *Trial) {
 	trial.Introspects = No
+	tr.tryIssued(trial)
 	who := tr.Honest(trial.Client, trial.Binding)
 	if tr.Metadata.Has("introspection_endpoint") {
 		members, o := tr.IntrospectAs(trial.Outcome.Token.AccessToken, who, nil)
@@ -407,6 +411,26 @@ func (tr *Trace) tryEndpoints(trial *Trial) {
 			trial.Revokes = kind
 			return
 		}
+	}
+}
+
+// tryIssued is the control of all attacks with certificates of client_ca.
+func (tr *Trace) tryIssued(trial *Trial) {
+	trial.TakesIssued = NotKnown
+	who := tr.Honest(trial.Client, trial.Binding)
+	if tr.ClientCA() == nil || who.Cert == nil || trial.Client.TokenEndpointAuthMethod != "tls_client_auth" {
+		return
+	}
+	cert, err := tr.ClientCA().Issue(Issue{Name: "a renewed certificate", Like: who.Cert.Leaf})
+	if err != nil {
+		return
+	}
+	who.Cert = cert
+	switch o := tr.Obtain(who, trial.Grant); o.State {
+	case Granted:
+		trial.TakesIssued = Yes
+	case Refused:
+		trial.TakesIssued = No
 	}
 }
 

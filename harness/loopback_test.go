@@ -50,7 +50,7 @@ func newPKI(t testing.TB, name string) *testPKI {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testPKI{&Authority{cert, key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+	return &testPKI{&Authority{cert: cert, key: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
 
 func (p *testPKI) pool() *x509.CertPool {

@@ -71,7 +71,7 @@ func (tr *Trace) Ask(q ResourceCall) Outcome {
 		q.Change(m, Facts{Tester: tr.Tester, Cert: cert})
 	}
 	answer, err := tr.proven(m.Who.Key, q.Resource.Method, q.Resource.URL, q.Token, q.Proof, func(fields []Field) (*Request, error) {
-		r := &Request{Step: "resource request", Method: m.Method, URL: m.URL, Header: append(slices.Clone(m.Header), fields...), As: m.Who.Cert, Session: m.Session}
+		r := &Request{Step: "resource request", Method: m.Method, URL: m.URL, Header: append(slices.Clone(m.Header), fields...), As: m.Who.Cert, Session: m.Session, Over: m.Over}
 		switch {
 		case len(m.Params) == 0:
 		case slices.Contains(m.Header, formType()):

@@ -50,3 +50,34 @@ func (s *TLSSession) resumeWith(config *tls.Config) {
 		return nil
 	}
 }
+
+// Connection is one connection that requests go over on purpose, one after the other (RFC 9112 §9.3); others are taken fresh for an
+// attack. The zero value is not open yet.
+type Connection struct {
+	Reused bool // whether the last request went over it and was not the first
+
+	open *connection
+}
+
+// take returns the open connection, or nil where there is none that still lives.
+func (c *Connection) take() *connection {
+	if c == nil || c.open == nil {
+		return nil
+	}
+	open := c.open
+	c.open, c.Reused = nil, false
+	if !open.alive() {
+		open.Close()
+		return nil
+	}
+	open.facts.FreshConnection, c.Reused = false, true
+	return open
+}
+
+// Close ends it, if it is open.
+func (c *Connection) Close() {
+	if c.open != nil {
+		c.open.Close()
+		c.open = nil
+	}
+}

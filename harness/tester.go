@@ -171,10 +171,13 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 	if r.As != nil {
 		key += " " + r.As.Name + " " + r.As.Thumbprint()
 	}
-	if r.Session != nil {
+	if r.Session != nil || r.Over != nil {
 		p = fresh // a kept connection has made its handshake
 	}
-	c := t.takeIdle(key, p)
+	c := r.Over.take()
+	if c == nil {
+		c = t.takeIdle(key, p)
+	}
 	if c == nil {
 		if c, failure = t.dial(ctx, target, r.As, r.Session); failure != nil {
 			return &Answer{Failure: failure, URL: target}, c
@@ -191,11 +194,14 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 	if r.held == nil { // a race that makes the target stumble is no target in trouble; the next honest call shows which it is
 		t.note(answer)
 	}
-	if reusable && p == kept {
+	switch {
+	case reusable && r.Over != nil:
+		r.Over.open = c
+	case reusable && p == kept:
 		t.mu.Lock()
 		t.idle[key] = append(t.idle[key], c)
 		t.mu.Unlock()
-	} else {
+	default:
 		c.Close()
 	}
 	return answer, c

@@ -28,6 +28,7 @@ type Request struct {
 	Body    string
 	As      *Certificate // the client certificate of its connection; nil presents none
 	Session *TLSSession  // kept or resumed on purpose; nil for a session of its own
+	Over    *Connection  // shared with other requests on purpose; nil for the usual choice
 	Changed []string     // how it differs from the honest request
 	Decoded []Decoded    // JWTs in it, by member
 	browser bool         // part of a login: its connections are kept

@@ -47,11 +47,7 @@ type attackersCertificate struct {
 
 // certificateOfAttacker is one that the server's TLS takes, if there is such a one: else the header would not be read.
 func certificateOfAttacker(c *expect.Case, where site) *attackersCertificate {
-	wish := harness.Issue{Name: "the attacker's certificate", Like: where.who.Cert.Leaf, Subject: &pkix.Name{CommonName: "attacker.popcheck.example"}}.SetNames()
-	cert, err := c.ClientCA().Issue(wish)
-	if err != nil {
-		c.Unlearned("the attacking certificate cannot be made: %v", err)
-	}
+	cert := made(c, c.ClientCA(), attackers(where))
 	if c.ClientCA() == nil {
 		for i := range c.Target.Clients {
 			if other := &c.Target.Clients[i]; other != where.who.Client && c.CertificateOf(other) != nil {
@@ -62,9 +58,23 @@ func certificateOfAttacker(c *expect.Case, where site) *attackersCertificate {
 	return &attackersCertificate{cert, c.ClientCA() == nil}
 }
 
+// attackers is a certificate with the names of nobody that the server knows.
+func attackers(where site) harness.Issue {
+	return harness.Issue{Name: "the attacker's certificate", Like: where.who.Cert.Leaf, Subject: &pkix.Name{CommonName: "attacker.popcheck.example"}}.SetNames()
+}
+
+// made is a certificate of an authority, nil for one that signs itself.
+func made(c *expect.Case, by *harness.Authority, wish harness.Issue) *harness.Certificate {
+	cert, err := by.Issue(wish)
+	if err != nil {
+		c.Unlearned("the attacking certificate cannot be made: %v", err)
+	}
+	return cert
+}
+
 // forged sends the requests of a row until one of them wins. A server for which the fields are too many gets them one by one.
 func forged(c *expect.Case, a attacks.HeaderAttack, where site, own *attackersCertificate) harness.Outcome {
-	facts := attacks.HeaderFacts{Client: where.who.Client, Cert: where.who.Cert, Declared: c.Target.CertificateHeader}
+	facts := attacks.HeaderFacts{Client: where.who.Client, Cert: where.who.Cert, Strange: made(c, nil, attackers(where)), Declared: c.Target.CertificateHeader}
 	addresses := []string{""}
 	if where.plain != "" && a.Bearing == attacks.Bare {
 		addresses = append(addresses, where.plain)

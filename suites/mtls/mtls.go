@@ -19,6 +19,8 @@ func Specs(s *expect.Suite) {
 	rotation(s)
 	resources(s)
 	resumptions(s)
+	speakers(s)
+	aliases(s)
 	metadata(s)
 }
 
@@ -33,12 +35,19 @@ func certificates(s *expect.Suite) {
 			}
 			places, why := sitesAt(s, kind, a.Clients)
 			if a.Plain == attacks.Conventional {
-				places, why = slices.DeleteFunc(places, func(where site) bool { return where.plain == "" }), "discovered: the metadata names no alias of this endpoint"
+				places, why = slices.DeleteFunc(places, func(where site) bool { return where.plain == "" }), "discovered: the metadata names no second address"
+			}
+			if len(a.At) == 1 && kind == attacks.AtToken {
+				places = onePerClientMethod(places)
 			}
 			if a.ID == attacks.NoCertificateAtResource {
 				places = append(places, everyGrant(s, places)...)
 			}
 			for _, where := range places {
+				if a.DiffersFromIssued(where.who.Client) && where.issued == harness.No {
+					s.Skip(a.Check, where.at, "observed: the server refuses a certificate of client_ca under the client's own names too, so it would refuse every other one")
+					continue
+				}
 				s.It(a.Check, where.at, func(c *expect.Case) { certificate(c, s, a, where) })
 			}
 			// A row that runs elsewhere says only once, by the plainest of them, what keeps it from here.
@@ -64,23 +73,78 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 	}
 	honest := where.proven(c)
 	c.Assume(honest()).To(expect.BeAccepted(), "the right certificate")
-	answer := where.attempt(c, func(m *harness.Message, f harness.Facts) {
-		m.Who.Cert = cert
-		if a.Plain == attacks.Conventional {
-			m.URL = where.plain
-		}
-		if a.Change != nil {
-			a.Change(m, f)
-		}
-	})
-	c.Assume(honest()).To(expect.BeAccepted(), "the right certificate, again")
-	if answer.State == harness.Refused && cert != nil && answer.Answer != nil && answer.Answer.TLS != nil && !answer.Answer.TLS.CertificateRequested {
-		c.Unlearned("the server did not ask for a certificate on this connection: the attack was not seen (%s)", answer)
+	present := func(cert *harness.Certificate) harness.Outcome {
+		return where.attempt(c, func(m *harness.Message, f harness.Facts) {
+			m.Who.Cert = cert
+			if a.Plain == attacks.Conventional {
+				m.URL = where.plain
+			}
+			if a.Change != nil {
+				a.Change(m, f)
+			}
+		})
 	}
-	if a.ID == attacks.RenewedCertificate && answer.Where == harness.InTLS && s.ClientCA() == nil {
+	if a.Harmless != nil {
+		harmless, err := a.Harmless(facts)
+		if err != nil {
+			c.Unlearned("the certificate without the defect cannot be made: %v", err)
+		}
+		switch o := present(harmless); o.State {
+		case harness.Refused:
+			c.NotApplicable("observed: the same certificate is refused without the defect as well (%s)", o)
+		case harness.Unknown:
+			c.Assume(o).To(expect.BeAccepted(), "the same certificate without the defect")
+		}
+	}
+	before := c.Recorded()
+	answer := present(cert)
+	asked := askedForCertificate(c, before)
+	c.Assume(honest()).To(expect.BeAccepted(), "the right certificate, again")
+	switch {
+	case a.Mode == attacks.Accept:
+		c.Expect(answer).To(expect.BeAccepted())
+		c.Passes("it was accepted: %s", answer)
+		return
+	case a.Lenient == attacks.Always:
+		if asked == harness.No { // then none can have been looked at
+			c.Expect(answer).To(expect.BeRefused())
+		}
+		decided(c, answer)
+		return
+	case answer.State == harness.Refused && cert != nil && asked == harness.No:
+		c.Unlearned("the server did not ask for a certificate on this connection: the attack was not seen (%s)", answer)
+	case a.ID == attacks.RenewedCertificate && answer.Where == harness.InTLS && s.ClientCA() == nil:
 		c.Unlearned("the server ended the connection because nobody it trusts issued the certificate: a renewed one cannot be tried without client_ca")
+	case facts.Other != nil && answer.State == harness.Granted && owner(c, answer.Token) == facts.Other.ClientID:
+		c.Warns("client_id was ignored: the token is that of %s, whose certificate it was", facts.Other.ClientID)
+		return
 	}
 	where.refuses(c, answer, a.Refusal)
+}
+
+// askedForCertificate reports whether the server asked for one on the connection of the first attack since a moment.
+func askedForCertificate(c *expect.Case, before int) harness.Known {
+	for _, x := range c.Since(before) {
+		switch {
+		case x.Role != harness.AttackExchange || x.TLS == nil:
+		case x.TLS.CertificateRequested:
+			return harness.Yes
+		default:
+			return harness.No
+		}
+	}
+	return harness.NotKnown
+}
+
+// decided passes an answer that may be either, and says which it was; only a server that broke is warned of.
+func decided(c *expect.Case, answer harness.Outcome) {
+	if answer.State == harness.Granted {
+		c.Measured("accepted")
+		c.Passes("it was accepted, which is as legitimate as a refusal")
+		return
+	}
+	c.Measured("refused")
+	c.Refuses(answer, harness.Refusal{})
 }
 
 // other is a second client with a certificate of its own, shown to work where the row uses its certificate.
@@ -185,6 +249,9 @@ func tokens(s *expect.Suite) {
 	if backends == 0 {
 		look(k.EveryGrant, nil, nil)
 	}
+	look(k.ThumbprintOfSent, s.Pick(func(t harness.Trial) bool {
+		return bound(t) && t.Client.TLSClientCertificateBoundAccessTokens && t.Client.TokenEndpointAuthMethod == "tls_client_auth"
+	}), func(c *expect.Case, who harness.Identity, grant string) { leafOfSeveral(c, s, who, grant) })
 	look(k.Introspection, either, func(c *expect.Case, who harness.Identity, grant string) {
 		got, there := thumbprint(c.Introspected(who, grant))
 		switch {
@@ -195,7 +262,50 @@ func tokens(s *expect.Suite) {
 		}
 		c.Passes("introspection names the bound certificate")
 	})
+	unboundIntrospection(s, k.IntrospectionUnbound)
 	withoutCertificate(s, k.WithoutCertificate)
+	otherMethod(s, k.OtherMethod)
+}
+
+// leafOfSeveral comes with a certificate and that of its issuer behind it.
+func leafOfSeveral(c *expect.Case, s *expect.Suite, who harness.Identity, grant string) {
+	claims := func(who harness.Identity) (map[string]any, bool) {
+		o := c.Obtain(who, grant)
+		if o.State == harness.Refused && who.Cert != c.CertificateOf(who.Client) {
+			c.NotApplicable("observed: a certificate of client_ca under the client's own names is refused (%s)", o)
+		}
+		c.Assume(o).To(expect.BeAccepted(), "a certificate of the client's")
+		return o.Token.Claims()
+	}
+	if members, jwt := claims(who); !jwt {
+		c.NotApplicable("observed: the access token is opaque")
+	} else if _, there := thumbprint(members); !there {
+		c.Unlearned("the access token has no cnf.x5t#S256 to look at")
+	}
+	who.Cert = made(c, s.ClientCA(), harness.Issue{Name: "a renewed certificate, with its issuer behind it", Like: who.Cert.Leaf})
+	members, _ := claims(who)
+	switch got, _ := thumbprint(members); {
+	case slices.Contains(who.Cert.IssuerThumbprints(), got):
+		c.Fails("cnf.x5t#S256 is the hash of the issuer's certificate, which the client sent behind its own")
+	case got != who.Cert.Thumbprint():
+		c.Fails("cnf.x5t#S256 is %q, the hash of the certificate is %q", got, who.Cert.Thumbprint())
+	}
+	c.Passes("cnf.x5t#S256 is the hash of the client's own certificate")
+}
+
+// unboundIntrospection asks about a token that is bound to nothing.
+func unboundIntrospection(s *expect.Suite, check attacks.Check) {
+	t := s.Pick(func(t harness.Trial) bool { return t.Binding == harness.Unbound })
+	if t == nil {
+		s.Skip(check, expect.Place{Endpoint: "introspect"}, "no client of the target file gets unbound tokens")
+		return
+	}
+	s.It(check, expect.Place{Endpoint: "introspect", Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+		if got, there := thumbprint(c.Introspected(s.Honest(t.Client, t.Binding), t.Grant)); there {
+			c.Fails("the introspection of an unbound token has cnf.x5t#S256 %q", got)
+		}
+		c.Passes("it names no certificate")
+	})
 }
 
 // boundByGrant looks for the binding of one grant's tokens, opaque ones too (RFC 8705 §3).
@@ -213,19 +323,32 @@ func boundByGrant(c *expect.Case, t *harness.Trial, who harness.Identity, grant 
 
 // strangers is a certificate with the same names that nobody trusts.
 func strangers(c *expect.Case, who harness.Identity) *harness.Certificate {
-	var nobody *harness.Authority
-	cert, err := nobody.Issue(harness.Issue{Name: "a stranger's certificate", Like: who.Cert.Leaf})
-	if err != nil {
-		c.Unlearned("the attacking certificate cannot be made: %v", err)
+	return made(c, nil, harness.Issue{Name: "a stranger's certificate", Like: who.Cert.Leaf})
+}
+
+// authenticatedOtherwise is a client that asked for certificate-bound tokens and has a secret or key.
+func authenticatedOtherwise(s *expect.Suite) *harness.Trial {
+	return s.Pick(func(t harness.Trial) bool { return bound(t) && !t.Client.MutualTLS() && t.Client.Confidential() })
+}
+
+const noneOtherwise = "the target file names no client with a secret or key that asks for certificate-bound tokens"
+
+// otherMethod lets such a client come with its certificate and its other credential (RFC 8705 §3).
+func otherMethod(s *expect.Suite, check attacks.Check) {
+	t := authenticatedOtherwise(s)
+	if t == nil {
+		s.Skip(check, expect.Place{Endpoint: "token"}, noneOtherwise)
+		return
 	}
-	return cert
+	where := tokenSite(s, t)
+	s.It(check, where.at, func(c *expect.Case) { boundByGrant(c, t, where.who, where.grant) })
 }
 
 // withoutCertificate lets a client that asked for bound tokens, and authenticates in another way, come without a certificate.
 func withoutCertificate(s *expect.Suite, check attacks.Check) {
-	t := s.Pick(func(t harness.Trial) bool { return bound(t) && !t.Client.MutualTLS() && t.Client.Confidential() })
+	t := authenticatedOtherwise(s)
 	if t == nil {
-		s.Skip(check, expect.Place{Endpoint: "token"}, "the target file names no client with a secret or key that asks for certificate-bound tokens")
+		s.Skip(check, expect.Place{Endpoint: "token"}, noneOtherwise)
 		return
 	}
 	where := tokenSite(s, t)
@@ -257,7 +380,7 @@ func refresh(s *expect.Suite) {
 			return bound(t) && t.Grant == harness.CodeGrant && t.Refresh != harness.No && fits(t.Client)
 		})
 	}
-	attack := func(check attacks.Check, t *harness.Trial, cert func(c *expect.Case, who harness.Identity) *harness.Certificate) {
+	attack := func(check attacks.Check, t *harness.Trial, cert func(c *expect.Case, who harness.Identity) *harness.Certificate, judge func(*expect.Case, harness.Outcome)) {
 		at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
 		if t == nil {
 			s.Skip(check, at, "the target file names no such client that gets a refresh token with a certificate")
@@ -271,15 +394,26 @@ func refresh(s *expect.Suite) {
 			answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
 				return c.Loot(send(harness.TokenRequest{At: c.Metadata.Endpoint("token_endpoint", who.Cert), Change: func(m *harness.Message, _ harness.Facts) { m.Who.Cert = wrong }}), harness.RefreshGrant)
 			}, "the honest refresh")
-			c.Refuses(answer, check.Refusal)
+			judge(c, answer)
 		})
 	}
+	refuses := func(c *expect.Case, answer harness.Outcome) { c.Refuses(answer, c.Check.Refusal) }
 	public := pick((*harness.Client).Public)
-	attack(k.RefreshOther, public, strangers)
-	attack(k.RefreshNone, public, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
+	attack(k.RefreshOther, public, strangers, refuses)
+	attack(k.RefreshNone, public, func(*expect.Case, harness.Identity) *harness.Certificate { return nil }, refuses)
+	attack(k.RefreshSameKey, public, renewedOverKey, decided)
 	attack(k.RefreshOfOther, pick((*harness.Client).MutualTLS), func(c *expect.Case, who harness.Identity) *harness.Certificate {
 		return c.CertificateOf(second(c, s, who.Client).Client)
-	})
+	}, refuses)
+}
+
+// renewedOverKey is a new certificate over the key of the old one.
+func renewedOverKey(c *expect.Case, who harness.Identity) *harness.Certificate {
+	var issuer *harness.Authority
+	if !who.Cert.SelfSigned() {
+		issuer = c.ClientCA()
+	}
+	return made(c, issuer, harness.Issue{Name: "a new certificate over the same key", Like: who.Cert.Leaf, Key: who.Cert.Signer()})
 }
 
 // resources looks at what must open, and at a token of the other binding.
@@ -317,6 +451,7 @@ func resources(s *expect.Suite) {
 		})
 	}
 	bearerOverMutualTLS(s, k.BearerOverMutualTLS, sites, none)
+	moreTokens(s, sites, none)
 }
 
 // bearerOverMutualTLS presents a DPoP-bound token without proof on a connection with a certificate.

@@ -90,12 +90,7 @@ func (where site) shown(with string, cert *harness.Certificate, address string) 
 
 // namesake is what anyone can make: a certificate with the victim's names.
 func (where site) namesake(c *expect.Case) *harness.Certificate {
-	var nobody *harness.Authority
-	cert, err := nobody.Issue(harness.Issue{Name: "a self-signed certificate with the same names and serial number", Like: where.who.Cert.Leaf, Serial: where.who.Cert.Leaf.SerialNumber})
-	if err != nil {
-		c.Unlearned("the attacking certificate cannot be made: %v", err)
-	}
-	return cert
+	return made(c, nil, harness.Issue{Name: "a self-signed certificate with the same names and serial number", Like: where.who.Cert.Leaf, Serial: where.who.Cert.Leaf.SerialNumber})
 }
 
 func (where site) starts(c *expect.Case) []start {

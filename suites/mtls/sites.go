@@ -16,7 +16,8 @@ type site struct {
 	who      harness.Identity
 	grant    string
 	resource *harness.Resource // nil at the authorization server
-	plain    string            // the conventional address beside the mutual-TLS alias, "" where there is none (RFC 8705 §5)
+	plain    string            // the other address beside the mutual-TLS alias, "" where there is none (RFC 8705 §5)
+	issued   harness.Known     // whether a certificate of client_ca under the client's own names is taken
 	honest   func(c *expect.Case) harness.Outcome
 	// attempt makes fresh material and sends the honest request with a change. Granted means that the attacker won something.
 	attempt func(c *expect.Case, change harness.Change) harness.Outcome
@@ -94,9 +95,22 @@ func onePerMethod(in []*harness.Trial) []*harness.Trial {
 	return out
 }
 
+// onePerClientMethod is onePerMethod for the rows that are not worth every client.
+func onePerClientMethod(in []site) []site {
+	var out []site
+	for _, where := range in {
+		if !slices.ContainsFunc(out, func(o site) bool {
+			return o.who.Client.TokenEndpointAuthMethod == where.who.Client.TokenEndpointAuthMethod
+		}) {
+			out = append(out, where)
+		}
+	}
+	return out
+}
+
 // siteOf is what the sites at the authorization server have in common.
 func siteOf(s *expect.Suite, t *harness.Trial, kind attacks.Place, endpoint string) site {
-	where := site{kind: kind, who: s.Honest(t.Client, t.Binding), grant: t.Grant, at: expect.Place{Endpoint: string(kind), Client: t.Client.ClientID}}
+	where := site{kind: kind, who: s.Honest(t.Client, t.Binding), grant: t.Grant, issued: t.TakesIssued, at: expect.Place{Endpoint: string(kind), Client: t.Client.ClientID}}
 	if plain := s.Metadata.String(endpoint); plain != s.Metadata.Endpoint(endpoint, where.who.Cert) {
 		where.plain = plain
 	}
@@ -261,7 +275,7 @@ func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
 func resourceSiteBy(s *expect.Suite, t *harness.Trial, r *harness.Resource, grant string) site {
 	who := s.Honest(t.Client, harness.CertificateBound)
 	return site{
-		kind: attacks.AtResource, who: who, grant: grant, resource: r,
+		kind: attacks.AtResource, who: who, grant: grant, resource: r, plain: otherAddress(s, r),
 		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
 		honest: func(c *expect.Case) harness.Outcome {
 			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
@@ -273,6 +287,22 @@ func resourceSiteBy(s *expect.Suite, t *harness.Trial, r *harness.Resource, gran
 			return answer
 		},
 	}
+}
+
+// otherAddress is that of UserInfo which the target file does not name: beside its mutual-TLS alias the same resource stands where
+// others call it. Of other resources no second address is known.
+func otherAddress(s *expect.Suite, r *harness.Resource) string {
+	const member = "userinfo_endpoint"
+	conventional, alias := s.Metadata.String(member), s.Metadata.Alias(member)
+	switch {
+	case alias == "" || alias == conventional:
+		return ""
+	case r.URL == conventional:
+		return alias
+	case r.URL == alias:
+		return conventional
+	}
+	return ""
 }
 
 // everyGrant are the further ways to a bound token: a grant whose tokens are not bound shows at a resource, also where tokens are opaque.

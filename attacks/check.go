@@ -123,7 +123,7 @@ func catalogue() []Entry {
 	for _, a := range PushedRequests() {
 		add(harness.PKCE, a.Check)
 	}
-	add(harness.PKCE, PushedSingles().all()...)
+	add(harness.PKCE, PushedSingles().All()...)
 	for _, a := range TokenRequests() {
 		add(harness.PKCE, a.Check)
 	}
@@ -159,7 +159,7 @@ func catalogue() []Entry {
 	add(harness.DPoP, Replays().all()...)
 	add(harness.DPoP, ProofRace())
 	aged := Aged()
-	add(harness.PKCE, aged.Code, aged.Token)
+	add(harness.PKCE, aged.Code, aged.Token, PushedSingles().Expired)
 	add(harness.DPoP, aged.Nonce)
 	add(harness.DPoP, ServerMetadata().dpop()...)
 	for _, a := range Certificates() {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,6 +39,7 @@ type Aged struct {
 	Trial  *Trial         // whose code it is
 	WhyNot string
 	Tokens []AgedToken
+	Pushed []AgedRequest     // of one client, since each works once; empty: no request could be pushed
 	nonces map[string]string // the latest by server, when the material was made
 }
 
@@ -49,6 +51,17 @@ type AgedToken struct {
 	Opened   Outcome
 	Made     time.Time
 	Lifetime time.Duration // 0: the server does not say
+}
+
+// agedRequests are pushed for the check that waits: one is used soon after its end, the other a few minutes later.
+const agedRequests = 2
+
+// AgedRequest is a pushed authorization request that nobody has used.
+type AgedRequest struct {
+	RequestURI string
+	Trial      *Trial
+	Made       time.Time
+	Lifetime   time.Duration // 0: the server does not say
 }
 
 // Of is the token for a resource; nil when no client got one.
@@ -75,6 +88,14 @@ func (t *Tester) Age(ctx context.Context) {
 				a.Code, a.Trial = o.Code, trial
 			} else {
 				a.WhyNot = o.String()
+			}
+		}
+		if len(a.Pushed) == 0 && trial.Grant == CodeGrant && t.Metadata.Has("pushed_authorization_request_endpoint") {
+			for range agedRequests {
+				made := t.Clock.Now()
+				if o := tr.Push(AuthorizationRequest{Who: who}); o.State == Granted {
+					a.Pushed = append(a.Pushed, AgedRequest{RequestURI: o.RequestURI, Trial: trial, Made: made, Lifetime: o.Lifetime()})
+				}
 			}
 		}
 		for _, r := range t.ResourcesFor(trial.Client, trial.Grant) {
@@ -106,6 +127,15 @@ func (t *Token) Lifetime() time.Duration {
 		}
 	}
 	return longest
+}
+
+// Lifetime is how long the server says that a pushed request lives (RFC 9126 §2.2); 0 when it does not.
+func (o Outcome) Lifetime() time.Duration {
+	var body Token
+	if o.Answer == nil || json.Unmarshal(o.Answer.Body, &body) != nil {
+		return 0
+	}
+	return body.Lifetime()
 }
 
 // Nonce is one that the server at an address handed out before the first check; "" when it had handed out none.

@@ -16,6 +16,7 @@ type Message struct {
 	Params Params // the form of a POST, the query of an authorization request
 	Header []Field
 	Who    Identity
+	Media  string // of the body of a POST; "" for a form, else JSON
 
 	Session *TLSSession // kept or resumed on purpose; nil for a session of its own
 	Over    *Connection // shared with other requests on purpose; nil for the usual choice
@@ -95,6 +96,7 @@ type Session int
 const (
 	KeptSession Session = iota
 	NewSession
+	ReloadedSession // a new one, whose user loads the address twice before the login
 )
 
 // ProofPolicy says whether a pushed request carries a proof of the identity's key.
@@ -271,9 +273,12 @@ func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 func formRequest(step string, m *Message, proof []Field) *Request {
 	header := append([]Field{formType(), {"Accept", "application/json"}}, m.Header...)
 	r := &Request{Step: step, Method: m.Method, URL: m.URL, Header: append(header, proof...), As: m.Who.Cert, Session: m.Session, Over: m.Over, Decoded: m.decoded, Changed: m.changed}
-	if m.Method == formMethod {
+	switch {
+	case m.Media != "":
+		r.Header[0].Value, r.Body = m.Media, m.Params.json()
+	case m.Method == formMethod:
 		r.Body = m.Params.Encode()
-	} else {
+	default:
 		r.URL += "?" + m.Params.Encode()
 	}
 	return r

@@ -41,6 +41,9 @@ func (tr *Trace) login(address string, q AuthorizationRequest, user *User, chang
 	}
 	session.mu.Lock()
 	defer session.mu.Unlock()
+	if q.Session == ReloadedSession {
+		tr.browse(session, Request{Step: "authorization request", Method: "GET", URL: address, Changed: changed})
+	}
 	var driver loginDriver
 	switch tr.Target.Login.Driver {
 	case "", "form":

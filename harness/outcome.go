@@ -313,6 +313,16 @@ func (p Params) Encode() string {
 	return strings.Join(parts, "&")
 }
 
+// json spells the parameters as a JSON object; of a repeated one the last counts.
+func (p Params) json() string {
+	object := map[string]string{}
+	for _, x := range p {
+		object[x.Name] = x.Value
+	}
+	text, _ := json.Marshal(object) // strings cannot fail
+	return string(text)
+}
+
 // differences names the parameters in which sent differs from honest.
 func (p Params) differences(sent Params) []string {
 	var out []string

@@ -126,7 +126,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"dpop-refresh-again-*@*", "mtls-refresh-again-*@*",
 			// The recipe has no client with other grants, pushed requests only or a second CA.
 			"jwt-bearer-*@*", "par-required-*@*", "mtls-second-ca@*", "resource-audience@resource",
-			"code-old@*", "token-expired@*", // without --slow
+			"code-old@*", "token-expired@*", "par-request-uri-old@*", // without --slow
 			"mtls-resumed-elsewhere@*",      // each listener seals its tickets with a key of its own (Node, lib/_tls_wrap.js: Server)
 			"introspection-changed-claim@*", // what is introspected is opaque
 			"resource-jwt-*@userinfo/*",     // UserInfo takes opaque tokens only

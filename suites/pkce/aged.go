@@ -11,6 +11,7 @@ import (
 // AgedSpecs declares the checks of codes and tokens that were made before the first check. They are declared after all others.
 func AgedSpecs(s *expect.Suite) {
 	agedCode(s)
+	agedRequest(s)
 	expiredTokens(s)
 }
 
@@ -33,6 +34,44 @@ func agedCode(s *expect.Suite) {
 			return c.Loot(c.Redeem(s.Aged.Code, harness.TokenRequest{Who: who}), harness.CodeGrant)
 		}, "a new code")
 		c.Measured("a code of %s", attacks.CodeAge)
+		c.Refuses(answer, check.Refusal)
+	})
+}
+
+// agedRequest uses a request_uri after the end that its server named (RFC 9126 §4).
+func agedRequest(s *expect.Suite) {
+	check := attacks.PushedSingles().Expired
+	at := expect.Place{Endpoint: "authorize", Variant: string(attacks.Pushed)}
+	trial := anyCodeClient(s)
+	if trial == nil {
+		s.Skip(check, at, noCodeClient)
+		return
+	}
+	s.It(check, place(at, trial), func(c *expect.Case) {
+		leeways := attacks.PushLeeways()
+		if len(s.Aged.Pushed) < len(leeways) {
+			c.Unlearned("no request could be pushed that could grow old")
+		}
+		old := s.Aged.Pushed[0]
+		switch {
+		case old.Lifetime == 0:
+			c.NotApplicable("observed: the server does not say when its request_uri expires")
+		case old.Lifetime > attacks.TokenPatience:
+			c.NotApplicable("observed: a request_uri lives %s; the end of one that lives longer than %s is not waited for", old.Lifetime, attacks.TokenPatience)
+		}
+		who := s.Honest(old.Trial.Client, old.Trial.Binding)
+		var answer harness.Outcome
+		for i, leeway := range leeways {
+			old = s.Aged.Pushed[i]
+			c.GrownOld(old.Made.Add(old.Lifetime + leeway))
+			answer = c.Between(pushedFlow(c, who), func() harness.Outcome {
+				return c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Pushed: old.RequestURI})
+			}, "a new pushed request")
+			c.Measured("%s after its end", leeway)
+			if answer.State != harness.Granted {
+				break
+			}
+		}
 		c.Refuses(answer, check.Refusal)
 	})
 }

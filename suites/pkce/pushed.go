@@ -21,11 +21,13 @@ func pushedRequests(s *expect.Suite) {
 	}
 	trials := clientsOf(s, attacks.PublicAndConfidential)
 	if len(trials) == 0 {
-		for _, check := range []attacks.Check{f.PushWithoutCredential, f.PushedByOther, f.PushedTwice, f.RedirectURI} {
+		for _, check := range f.All() {
 			s.Skip(check, expect.Place{Endpoint: "par"}, noCodeClient)
 		}
 		return
 	}
+	pushedBy(s)
+	pushedAnswers(s)
 	if confidential := clientsOf(s, attacks.ConfidentialOnly); len(confidential) == 0 {
 		s.Skip(f.PushWithoutCredential, expect.Place{Endpoint: "par"}, "the target file names no confidential client with the authorization_code grant that could get a token")
 	} else {
@@ -62,6 +64,12 @@ func pushedRequests(s *expect.Suite) {
 			}
 			return c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Pushed: o.Code.RequestURI})
 		}, "the honest pushed request")
+		switch o := c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Session: harness.ReloadedSession}); o.State { // RFC 9126 §4 allows both
+		case harness.Granted:
+			c.Measured("a user may reload the authorization page before the login")
+		case harness.Refused:
+			c.Measured("a user may not reload the authorization page before the login (%s)", o)
+		}
 		c.Refuses(answer, f.PushedTwice.Refusal)
 	})
 	for _, t := range trials {
@@ -88,24 +96,28 @@ func pushedRedirect(s *expect.Suite, check attacks.Check, t *harness.Trial) {
 // pushedRow runs one row with one client: what is compared is the request, not who sends it.
 func pushedRow(s *expect.Suite, a attacks.PushedAttack) {
 	at := expect.Place{Endpoint: "authorize", Variant: string(attacks.Pushed)}
-	if a.Push != nil {
+	if a.Push != nil || a.Sent != nil {
 		at = expect.Place{Endpoint: "par"}
 	}
 	if a.Direct != nil {
 		at.Variant = ""
 	}
 	t := s.Pick(func(t harness.Trial) bool {
-		return t.Grant == harness.CodeGrant && (a.Direct == nil || s.MustPush(t.Client))
+		return t.Grant == harness.CodeGrant && (a.Direct == nil || s.MustPush(t.Client)) && (a.Binding == "" || t.Binding == a.Binding)
 	})
 	if t == nil {
-		s.Skip(a.Check, at, orMissing(s, a.Check, noCodeClient))
+		why := noCodeClient
+		if a.Binding != "" {
+			why = "no client with the authorization_code grant gets tokens of the kind " + string(a.Binding)
+		}
+		s.Skip(a.Check, at, orMissing(s, a.Check, why))
 		return
 	}
 	at.Client = t.Client.ClientID
 	who := s.Honest(t.Client, t.Binding)
 	s.It(a.Check, at, func(c *expect.Case) {
 		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
-			q := harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Change: a.Push}
+			q := harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Change: a.Push, PushAuth: a.Sent, Beside: a.Beside}
 			switch {
 			case a.Direct != nil:
 				q.Via, q.Change = harness.DirectRequest, a.Direct
@@ -124,6 +136,10 @@ func pushedRow(s *expect.Suite, a attacks.PushedAttack) {
 			}
 			return flow(c, who, q, nil, nil)
 		}, "the honest pushed request")
+		if a.Instead != "" && answer.State == harness.Granted && answer.At != "the authorization endpoint" {
+			c.Warns("%s", a.Instead)
+			return
+		}
 		c.Refuses(answer, a.Refusal)
 	})
 }

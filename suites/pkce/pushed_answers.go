@@ -123,7 +123,9 @@ func foreignRequest(c *expect.Case, who harness.Identity) {
 		address = lure.URL
 	}
 	answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
-		return flow(c, who, harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Pushed: address}, nil, nil)
+		return flow(c, who, harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Beside: func(m *harness.Message, _ harness.Facts) {
+			m.Params.Set("request_uri", address)
+		}}, nil, nil)
 	}, "the honest pushed request")
 	const member = "request_uri_parameter_supported"
 	offered := c.Metadata.True(member) || !c.Metadata.Has(member) && c.Metadata.Has("id_token_signing_alg_values_supported")

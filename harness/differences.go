@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -126,6 +127,13 @@ func thumbprintOf(x *Exchange) string {
 func paramsOf(r *ExchangeRequest) Params {
 	_, query, _ := strings.Cut(r.URL, "?")
 	var out Params
+	var object map[string]string
+	if json.Unmarshal([]byte(r.Body), &object) == nil {
+		for name, value := range object {
+			out.Add(name, value)
+		}
+		return out
+	}
 	for _, encoded := range []string{query, r.Body} {
 		for pair := range strings.SplitSeq(encoded, "&") {
 			name, value, _ := strings.Cut(pair, "=")

@@ -27,8 +27,8 @@ type Race struct {
 // Race plays the rounds until one is lost, and says what was seen. Refused means that no round was, and that in one at least the
 // thing raced for was decided upon.
 func (c *Case) Race(r Race) (answer harness.Outcome, seen string) {
-	rounds, overlapped, served, single := 0, 0, 0, 0
-	for range r.Rounds {
+	rounds, overlapped, served, single, idle := 0, 0, 0, 0, 0
+	for rounds < r.Rounds {
 		send, failed := r.Start()
 		if send == nil {
 			return failed, ""
@@ -54,10 +54,15 @@ func (c *Case) Race(r Race) (answer harness.Outcome, seen string) {
 		if len(runners) == 1 && len(decided) > 1 && r.Excuse != "" {
 			c.NotApplicable("observed: %s, so that %d of %d requests at the same moment were refused for theirs", r.Excuse, len(decided)-1, r.Requests)
 		}
+		// The nonce that all of them had from before was too old: the answers brought a new one.
+		if len(runners) == 0 && len(decided) > 0 && idle == 0 {
+			idle++
+			continue
+		}
 		if len(runners) < 2 {
 			return harness.Outcome{At: out.Outcomes[0].At, Why: fmt.Sprintf("%d of %d requests at the same moment were decided, so nobody raced; the first came to: %s", len(runners), r.Requests, out.Outcomes[0])}, ""
 		}
-		rounds, overlapped = rounds+1, overlapped+out.Overlapped
+		rounds, overlapped, idle = rounds+1, overlapped+out.Overlapped, 0
 		c.Measured("%d requests at the same moment, rounds: %d; %d of %d were complete before the first answer of their round", r.Requests, rounds, overlapped, rounds*r.Requests)
 		if len(won) > 0 || refused == len(runners) {
 			served++

@@ -149,6 +149,8 @@ func TestSettle(t *testing.T) {
 		"refusal":              {answerOf(400, `{"error":"invalid_grant"}`), Refused, InBody, "HTTP 400 invalid_grant at here"},
 		"redirect":             {answerOf(302, ""), Refused, OnPage, "HTTP 302"},
 		"too many requests":    {answerOf(429, `{"error":"slow_down"}`), Unknown, "", "limits.requests_per_second"},
+		"a busy gateway":       {answerOf(503, "<h1>503</h1>"), Unknown, "", "decides nothing"},
+		"a tired gateway":      {answerOf(504, "<h1>504</h1>"), Unknown, "", "decides nothing"},
 		"broken":               {answerOf(502, "<html>"), Refused, OnPage, "HTTP 502"},
 		"certificate":          {failed(RefusedCertificate), Refused, InTLS, "TLS"},
 		"dropped":              {failed(Dropped), Refused, Nowhere, "dropped"},

@@ -343,6 +343,8 @@ func handshakeFailure(err error, facts ExchangeTLS) *Failure {
 		return &Failure{Stopped, "interrupted"}
 	case isTimeout(err):
 		return &Failure{TimedOut, "TLS handshake: " + err.Error()}
+	case strings.Contains(err.Error(), "no application protocol"): // an alert that crypto/tls gives no type
+		return &Failure{NotHTTP, "the server does not speak HTTP/1.1 here, perhaps HTTP/2 only; popcheck writes its attacks byte by byte, in HTTP/1.1"}
 	case facts.CertificateRequested && isAbrupt(err):
 		return &Failure{RefusedCertificate, "the server ended the handshake after it asked for a certificate: " + err.Error()}
 	}

@@ -429,6 +429,7 @@ func TestConnectionsThatCannotBeMade(t *testing.T) {
 	strange := stranger.secureServer(t, &tls.Config{}, http.NotFoundHandler())
 	secure := p.secureServer(t, &tls.Config{}, http.NotFoundHandler())
 	old := p.secureServer(t, &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, http.NotFoundHandler())
+	modern := p.secureServer(t, &tls.Config{NextProtos: []string{"h3"}, ClientAuth: tls.RequestClientCert}, http.NotFoundHandler())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -445,6 +446,7 @@ func TestConnectionsThatCannotBeMade(t *testing.T) {
 		"certificate of another CA, of one name": {strange.URL, UntrustedServer, "tls.ca"},
 		"certificate of another host":            {"https://as.other:" + secure.URL[strings.LastIndex(secure.URL, ":")+1:], UntrustedServer, "as.other"},
 		"old TLS":                                {old.URL, NotConnected, "TLS"},
+		"no HTTP/1.1":                            {modern.URL, NotHTTP, "HTTP/1.1"},
 		"closed port":                            {"https://" + closed, NotConnected, "refused"},
 		"end in the handshake":                   {"https://" + hangup.address, NotConnected, "handshake"},
 	} {

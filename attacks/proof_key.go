@@ -211,6 +211,14 @@ func Decorate(p *harness.Proof) {
 	p.Header.Set("jwk", jwk)
 }
 
+// Reorder writes the members of the key backwards: a thumbprint sorts them (RFC 7638 §3.3).
+func Reorder(p *harness.Proof) {
+	jwk := p.Key.PublicJWK()
+	slices.Reverse(jwk)
+	p.Header.Set("jwk", jwk)
+	p.Altered("jwk, in another order")
+}
+
 // unlistedAlgorithm signs with the first registered asymmetric algorithm that the metadata does not list.
 func unlistedAlgorithm(p *harness.Proof) {
 	if alg := UnlistedAlgorithm(p.Facts.Tester.Metadata.Strings("dpop_signing_alg_values_supported")); alg != "" {

@@ -9,6 +9,12 @@ import (
 	"github.com/popcheck/popcheck/harness"
 )
 
+// StandardHash is the ath of a token in the alphabet of RFC 4648 §4, without padding.
+func StandardHash(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
 // proofTokens are proofs that do not fit the access token beside them (RFC 9449 §4.3 item 12, §7.1).
 func proofTokens() []ProofAttack {
 	// other is the right token, hashed or written in another way: whoever can make such a proof could make a right one.

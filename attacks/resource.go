@@ -14,6 +14,7 @@ type ResourceAttack struct {
 	NoProof Without
 	Mode    Mode
 	Token   TokenKind
+	Reach   Reach
 }
 
 // Without says whether the request carries a proof.
@@ -30,10 +31,12 @@ type TokenKind int
 
 // The tokens that an attack presents.
 const (
-	BoundToken      TokenKind = iota
-	PlainToken                // an unbound token of the same client
-	OtherBoundToken           // the proof is made for another token of the same key
-	TokenOfOther              // a token of another client, with the proof of this one
+	BoundToken       TokenKind = iota
+	PlainToken                 // an unbound token of the same client
+	OtherBoundToken            // the proof is made for another token of the same key
+	TokenOfOther               // a token of another client, with the proof of this one
+	CertificateToken           // a certificate-bound token, without its certificate
+	OddHashToken               // one whose hash looks otherwise in standard base64, with a proof that spells it so
 )
 
 // PlainResource is the row without any change.
@@ -62,6 +65,8 @@ func ResourceRequests() []ResourceAttack {
 		r.Status = append(r.Status, status...)
 		return r
 	}
+	// at one resource: the place of a check makes no difference for them.
+	once := func(a ResourceAttack) ResourceAttack { a.Reach = OnePlace; return a }
 	return []ResourceAttack{
 		{Check: accept("dpop-resource", "opens for a bound token with its proof", harness.Must, harness.High, "DPOP-RS-01.1 DPOP-RS-01.7"), Mode: Accept},
 		{Check: accept("dpop-scheme-lower-case", "accepts the scheme in lower case", harness.Should, harness.Low, "DPOP-RS-01.2"), Mode: Accept, Scheme: "dpop"},
@@ -78,6 +83,14 @@ func ResourceRequests() []ResourceAttack {
 				m.Header = append([]harness.Field{{Name: "Authorization", Value: "Bearer " + bearerOf(m)}}, m.Header...)
 			}},
 		{Check: row("dpop-proof-for-other-token", "refuses a proof made for another token of the same key", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_dpop_proof"), "DPOP-RS-15.3 DPOP-RS-15.4", "a captured proof works with other tokens", "compare ath with the hash of the access token"), Token: OtherBoundToken},
+		once(ResourceAttack{Check: row("dpop-as-bearer-lower-case", "refuses a bound token as a bearer token, however the scheme is spelt", rfc9449("7.2", ""), harness.Critical, harness.Downgrade, withPlainStatus(DPoPChallenge("invalid_token", "invalid_request"), 400), "DPOP-RS-17.2", bearerAgain, "refuse a token with cnf.jkt under the Bearer scheme, whatever its letters"), Scheme: "bearer", NoProof: Proof}),
+		once(ResourceAttack{Check: needing("bearer", lesser("dpop-scheme-for-plain-token-no-proof", "refuses an unbound token under the DPoP scheme without a proof", rfc9449("7.1", ""), harness.Low, harness.Downgrade, tokenOrProof, "DPOP-RS-18.2", "the scheme promises a proof that nobody asks for", "require a proof with the DPoP scheme")), Token: PlainToken, NoProof: Proof}),
+		once(ResourceAttack{Check: row("dpop-scheme-for-certificate-token", "refuses a certificate-bound token without its certificate under the DPoP scheme", rfc9449("7.1", ""), harness.Critical, harness.Downgrade, tokenOrProof, "DPOP-RS-18.3", "a stolen token works without the certificate, with anyone's proof", "check each binding that the token names, whatever the scheme"), Token: CertificateToken}),
+		once(ResourceAttack{Check: lesser("dpop-two-tokens", "refuses two tokens under the DPoP scheme", rfc9449("7.2", ""), harness.Medium, harness.Downgrade, harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody}}, "DPOP-RS-19.2", "servers in a chain may read different headers", "refuse more than one Authorization header field"),
+			Change: func(m *harness.Message, f harness.Facts) {
+				m.Header = append(m.Header, harness.Field{Name: "Authorization", Value: "DPoP " + f.Tester.UnknownToken()})
+			}}),
+		once(ResourceAttack{Check: lesser("dpop-ath-standard-base64", "compares ath in its own alphabet", rfc9449("4.3", "12"), harness.Low, harness.TokenReplay, DPoPChallenge("invalid_dpop_proof"), "DPOP-RS-15.7", "values outside the grammar reach the comparison", "compare the unpadded base64url value"), Token: OddHashToken}),
 		{Check: needing("second-client", row("dpop-token-of-other-client", "refuses a token of one client with the proof of another", rfc9449("4.3", "12"), harness.Critical, harness.TokenReplay, DPoPChallenge("invalid_token", "invalid_dpop_proof"), "DPOP-RS-16.2", bearerAgain, "compare the thumbprint of the proof key with cnf.jkt of the token")), Token: TokenOfOther},
 	}
 }
@@ -108,7 +121,12 @@ func bearerOf(m *harness.Message) string {
 type KeyChecks struct {
 	Replay, ReplayCaptured                                         Check
 	Bound, Thumbprint, ThumbprintExtra, Introspection, EveryGrant  Check
-	ProofMissing                                                   Check
+	ThumbprintRSA, ThumbprintOKP, ThumbprintOrder                  Check
+	ProofMissing, ProofEmpty                                       Check
+	IntrospectionPlain                                             Check
+	RefreshUnproven                                                Check
+	JKTTwice, JKTMalformed, JKTBeside                              Check
+	ChallengeAlgorithms                                            Check
 	RefreshOtherKey, RefreshNoProof, RefreshNewKey, RefreshFollows Check
 	JKTOtherKey, JKTNoProof                                        Check
 	PAROtherKey, PARNoProof, PARContradiction, PARJKT, PARHeader   Check
@@ -117,10 +135,10 @@ type KeyChecks struct {
 }
 
 func (k KeyChecks) all() []Check {
-	return []Check{k.Replay, k.Bound, k.Thumbprint, k.ThumbprintExtra, k.Introspection, k.EveryGrant, k.ProofMissing,
-		k.RefreshOtherKey, k.RefreshNoProof, k.RefreshNewKey, k.RefreshFollows, k.JKTOtherKey, k.JKTNoProof,
+	return []Check{k.Replay, k.Bound, k.Thumbprint, k.ThumbprintExtra, k.ThumbprintRSA, k.ThumbprintOKP, k.ThumbprintOrder, k.Introspection, k.IntrospectionPlain, k.EveryGrant, k.ProofMissing, k.ProofEmpty,
+		k.RefreshOtherKey, k.RefreshNoProof, k.RefreshNewKey, k.RefreshFollows, k.RefreshUnproven, k.JKTOtherKey, k.JKTNoProof, k.JKTTwice, k.JKTMalformed, k.JKTBeside,
 		k.PAROtherKey, k.PARNoProof, k.PARContradiction, k.PARJKT, k.PARHeader,
-		k.NonceMissing, k.NonceOne, k.NonceRandom, k.NonceOfOther, k.NonceDrop, k.ChallengePlain, k.ChallengeKey, k.ChallengeProof}
+		k.NonceMissing, k.NonceOne, k.NonceRandom, k.NonceOfOther, k.NonceDrop, k.ChallengePlain, k.ChallengeAlgorithms, k.ChallengeKey, k.ChallengeProof}
 }
 
 // Keys returns the single checks of DPoP.
@@ -141,6 +159,26 @@ func Keys() KeyChecks {
 			"a resource cannot check the binding, or checks another key", "cnf.jkt is the base64url SHA-256 JWK thumbprint (RFC 7638) without padding"),
 		ThumbprintExtra: check("dpop-cnf-jkt-required-members", "counts only the required members of the key for the thumbprint", rfc9449("6.1", ""), harness.Must, harness.Critical, harness.Interoperability, none, "jwt-at", "DPOP-AS-02.4",
 			"tokens are bound to a hash that no resource computes", "hash the required members only (RFC 7638 §3.2)"),
+		ThumbprintRSA: check("dpop-cnf-jkt-rsa", "puts the thumbprint of an RSA key into the token", rfc9449("6.1", ""), harness.Must, harness.High, harness.TokenReplay, none, "jwt-at", "DPOP-AS-02.2",
+			"a resource cannot check the binding, or checks another key", "hash e, kty and n, in this order (RFC 7638 §3.2)"),
+		ThumbprintOKP: check("dpop-cnf-jkt-okp", "puts the thumbprint of an Ed25519 key into the token", rfc9449("6.1", ""), harness.Must, harness.High, harness.TokenReplay, none, "jwt-at", "DPOP-AS-02.3",
+			"a resource cannot check the binding, or checks another key", "hash crv, kty and x, in this order (RFC 8037 §2)"),
+		ThumbprintOrder: check("dpop-cnf-jkt-order", "sorts the members of a key for the thumbprint", rfc9449("6.1", ""), harness.Must, harness.High, harness.Interoperability, none, "jwt-at", "DPOP-AS-02.5",
+			"tokens are bound to a hash that no resource computes", "hash the required members in lexical order (RFC 7638 §3.3)"),
+		IntrospectionPlain: check("dpop-introspection-plain", "names no key for an unbound token", rfc9449("6.2", ""), harness.Should, harness.Medium, harness.Interoperability, none, "introspection bearer", "DPOP-AS-03.2",
+			"a resource that introspects asks for proofs of a key that nobody proved", "leave cnf.jkt out where the token is bound to no key"),
+		ProofEmpty: check("dpop-proof-missing-empty", "gives no token for an empty DPoP header to a client that asked for bound tokens", rfc9449("5.2", ""), harness.Must, harness.Critical, harness.Downgrade, harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request", "invalid_dpop_proof", "invalid_grant"}, Where: []harness.Where{harness.InBody}}, "", "DPOP-AS-17.4",
+			"whoever steals a code gets a bearer token by sending an empty header", "demand a verified proof, not a header"),
+		RefreshUnproven: check("dpop-refresh-unproven-key", "binds no refreshed token to a key that was not proven", rfc9449("5", ""), harness.Hardening, harness.Info, harness.Interoperability, none, "refresh confidential-client jwt-at", "DPOP-AS-20.3",
+			"a client that left DPoP gets tokens that it cannot use", "take cnf.jkt from the proof of the request, and leave it out without one"),
+		JKTTwice: check("dpop-jkt-twice", "does not bind a code to the second of two announced keys", rfc9449("10", ""), harness.Hardening, harness.Medium, harness.CodeInjection, refused, "", "DPOP-AS-21.3",
+			"which of two keys counts depends on the reader", "refuse parameters that come twice (RFC 6749 §3.1)"),
+		JKTMalformed: check("dpop-jkt-malformed", "redeems no code whose announced key is none", rfc9449("10", ""), harness.Should, harness.Low, harness.CodeInjection, refused, "", "DPOP-AS-21.4",
+			"a client that misspells its key is served without the binding it asked for", "refuse a dpop_jkt that is no thumbprint, or let no key match it"),
+		JKTBeside: check("dpop-jkt-beside-request-uri", "does not take the key from beside a pushed request", rfc9449("10.1", ""), harness.Must, harness.High, harness.CodeInjection, refused, "par", "DPOP-AS-23.4",
+			"who can change the browser's request binds the code to a key of its own", "use the pushed parameters alone (RFC 9126 §4)"),
+		ChallengeAlgorithms: check("dpop-challenge-algs", "asks for asymmetric algorithms only", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Downgrade, none, "", "DPOP-RS-20.5",
+			"a proof without a private key proves nothing", "take asymmetric algorithms only, and list no others"),
 		Introspection: check("dpop-introspection-cnf", "tells resources the bound key by introspection", rfc9449("6.2", ""), harness.Must, harness.Critical, harness.TokenReplay, none, "introspection", "DPOP-AS-03.1",
 			"a resource that introspects cannot check the binding", "return cnf.jkt at top level, and token_type DPoP"),
 		EveryGrant: check("dpop-every-grant", "binds tokens of this grant too", rfc9449("5", ""), harness.Must, harness.High, harness.TokenReplay, none, "", "DPOP-AS-28.1 DPOP-AS-28.3",

@@ -36,19 +36,7 @@ func binding(s *expect.Suite) {
 				c.Assume(c.Obtained(where.who, grant)).To(expect.BeAccepted(), "the honest proof")
 				c.Expect(o).To(expect.BeAccepted())
 			}
-			claims, jwt := o.Token.Claims()
-			if !jwt {
-				c.NotApplicable("observed: the access token is opaque")
-			}
-			got, there := jkt(claims)
-			want := where.who.Key.Thumbprint()
-			switch {
-			case !there:
-				c.Fails("the access token has no cnf.jkt")
-			case got != want:
-				c.Fails("cnf.jkt is %q, the thumbprint of the proof key is %q", got, want)
-			}
-			c.Passes("cnf.jkt is the thumbprint of the proof key")
+			boundToKey(c, o, where.who.Key)
 		})
 	}
 	for _, grant := range grants() {
@@ -87,8 +75,100 @@ func binding(s *expect.Suite) {
 	if !slices.ContainsFunc(grants(), func(grant string) bool { return prover(s, grant) != nil }) {
 		s.Skip(k.EveryGrant, expect.Place{Endpoint: "token"}, "no client gets DPoP-bound tokens")
 	}
+	thumbprints(s)
 	introspection(s, k.Introspection)
+	introspectedPlain(s, k.IntrospectionPlain)
 	proofMissing(s, k.ProofMissing)
+	proofEmpty(s, k.ProofEmpty)
+}
+
+// boundToKey judges cnf.jkt of a token that came.
+func boundToKey(c *expect.Case, o harness.Outcome, key *harness.Key) {
+	claims, jwt := o.Token.Claims()
+	if !jwt {
+		c.NotApplicable("observed: the access token is opaque")
+	}
+	switch got, there := jkt(claims); {
+	case !there:
+		c.Fails("the access token has no cnf.jkt")
+	case got != key.Thumbprint():
+		c.Fails("cnf.jkt is %q, the thumbprint of the proof key is %q", got, key.Thumbprint())
+	}
+	c.Passes("cnf.jkt is the thumbprint of the proof key")
+}
+
+// thumbprints looks at tokens for other kinds of keys, and for a key that is written otherwise, with one grant (RFC 7638 §3).
+func thumbprints(s *expect.Suite) {
+	k := attacks.Keys()
+	all := sites(s)
+	i := slices.IndexFunc(all, func(w site) bool { return w.place == attacks.AtToken && representative(all, w) })
+	if i < 0 {
+		for _, check := range []attacks.Check{k.ThumbprintRSA, k.ThumbprintOKP, k.ThumbprintOrder} {
+			s.Skip(check, expect.Place{Endpoint: "token"}, "no client gets DPoP-bound tokens")
+		}
+		return
+	}
+	where := all[i]
+	listed := s.Metadata.Strings("dpop_signing_alg_values_supported")
+	of := func(check attacks.Check, alg string) {
+		if !slices.Contains(listed, alg) {
+			s.Skip(check, where.at, "discovered: the metadata lists no algorithm of such keys that can be tried")
+			return
+		}
+		s.It(check, where.at, func(c *expect.Case) {
+			c.Assume(where.honest(c)).To(expect.BeAccepted(), "the honest proof")
+			key, err := c.MakeKey(alg+" key", alg, 2048)
+			if err != nil {
+				c.Unlearned("no key can be made: %v", err)
+			}
+			who := where.who
+			who.Key = key
+			o := c.Obtain(who, where.at.Grant)
+			if o.State == harness.Refused {
+				c.NotApplicable("observed: a proof with %s is refused, which is said elsewhere (%s)", alg, o)
+			}
+			c.Assume(o).To(expect.BeAccepted(), "a proof with "+alg)
+			boundToKey(c, o, key)
+		})
+	}
+	of(k.ThumbprintRSA, attacks.RSAAlgorithm(listed))
+	of(k.ThumbprintOKP, "EdDSA")
+	s.It(k.ThumbprintOrder, where.at, func(c *expect.Case) {
+		c.Assume(where.honest(c)).To(expect.BeAccepted(), "the honest proof")
+		o := c.Prepared(where.who, where.at.Grant)(harness.TokenRequest{Proof: attacks.Reorder})
+		c.Assume(o).To(expect.BeAccepted(), "a proof whose jwk is written in another order")
+		boundToKey(c, o, where.who.Key)
+	})
+}
+
+// introspectedPlain asks about a token that was issued without a proof.
+func introspectedPlain(s *expect.Suite, check attacks.Check) {
+	at := expect.Place{Endpoint: "introspect"}
+	t := s.Pick(func(t harness.Trial) bool { return t.Binding == harness.Unbound })
+	if t == nil {
+		s.Skip(check, at, "no client gets an unbound token")
+		return
+	}
+	at.Grant, at.Client = t.Grant, t.Client.ClientID
+	s.It(check, at, func(c *expect.Case) {
+		if got, there := jkt(c.Introspected(s.Honest(t.Client, harness.Unbound), t.Grant)); there {
+			c.Fails("introspection names %q as the key of a token for which none was proven", got)
+		}
+		c.Passes("introspection names no key")
+	})
+}
+
+// proofEmpty sends an empty DPoP header for a client that registered dpop_bound_access_tokens (RFC 9449 §5.2).
+func proofEmpty(s *expect.Suite, check attacks.Check) {
+	t := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Client.DPoPBoundAccessTokens })
+	if t == nil {
+		s.Skip(check, expect.Place{Endpoint: "token"}, "declared: no client with the authorization_code grant has dpop_bound_access_tokens: true")
+		return
+	}
+	where := tokenSite(s, harness.CodeGrant, t)
+	s.It(check, where.at, func(c *expect.Case) {
+		c.Refuses(c.Between(where.proven(c), func() harness.Outcome { return where.prepare(c)(attacks.EmptyField) }, "the honest proof"), check.Refusal)
+	})
 }
 
 // everyGrant looks for the binding of one grant's tokens, opaque ones too (RFC 9449 §5).
@@ -207,7 +287,7 @@ func refresh(s *expect.Suite) {
 	}
 	confidential := pick((*harness.Client).Confidential)
 	if confidential == nil {
-		for _, check := range []attacks.Check{k.RefreshNewKey, k.RefreshFollows} {
+		for _, check := range []attacks.Check{k.RefreshNewKey, k.RefreshFollows, k.RefreshUnproven} {
 			s.Skip(check, expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}, "no confidential client gets a refresh token with DPoP")
 		}
 		return
@@ -227,6 +307,7 @@ func refresh(s *expect.Suite) {
 		c.Expect(c.Spend(answer.Token, harness.RefreshGrant)).To(expect.BeAccepted())
 		c.Passes("the refresh token works with a new key, and so does its access token")
 	})
+	unproven(s, k.RefreshUnproven, place(confidential), who)
 	s.It(k.RefreshFollows, place(confidential), func(c *expect.Case) {
 		answer := move(c)
 		if answer.State != harness.Granted {
@@ -243,11 +324,44 @@ func refresh(s *expect.Suite) {
 	})
 }
 
+// unproven refreshes without a proof what a confidential client got with one. Whether it gets a token is the server's choice.
+func unproven(s *expect.Suite, check attacks.Check, at expect.Place, who harness.Identity) {
+	if who.Client.DPoPBoundAccessTokens {
+		s.Skip(check, at, "declared: the client has dpop_bound_access_tokens: true; see dpop-proof-missing")
+		return
+	}
+	s.It(check, at, func(c *expect.Case) {
+		bare := who
+		bare.Key = nil
+		send := c.Prepared(who, harness.RefreshGrant)
+		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
+			return send(harness.TokenRequest{Who: bare})
+		}, "the honest refresh")
+		switch answer.State {
+		case harness.Unknown:
+			c.Unlearned("%s", answer)
+		case harness.Refused:
+			c.Measured("refused")
+			c.Passes("a refresh without a proof is refused: %s", answer)
+			return
+		}
+		c.Measured("accepted")
+		claims, jwt := answer.Token.Claims()
+		if !jwt {
+			c.NotApplicable("observed: the access token is opaque")
+		}
+		if got, there := jkt(claims); there {
+			c.Fails("no proof came with the refresh, and cnf.jkt of the token is %q", got)
+		}
+		c.Passes("the token that comes without a proof names no key")
+	})
+}
+
 // codeBinding checks that a code which was asked for with a key is redeemed with that key only (RFC 9449 §10).
 func codeBinding(s *expect.Suite) {
 	k := attacks.Keys()
 	trial := prover(s, harness.CodeGrant)
-	checks := []attacks.Check{k.JKTOtherKey, k.JKTNoProof, k.PAROtherKey, k.PARNoProof, k.PARContradiction, k.PARJKT, k.PARHeader}
+	checks := []attacks.Check{k.JKTOtherKey, k.JKTNoProof, k.JKTTwice, k.JKTMalformed, k.JKTBeside, k.PAROtherKey, k.PARNoProof, k.PARContradiction, k.PARJKT, k.PARHeader}
 	if trial == nil {
 		for _, check := range checks {
 			s.Skip(check, expect.Place{Endpoint: "token", Grant: harness.CodeGrant}, "no client with the authorization_code grant gets DPoP-bound tokens")
@@ -272,19 +386,46 @@ func codeBinding(s *expect.Suite) {
 		return c.Loot(c.Redeem(o.Code, harness.TokenRequest{Who: as}), harness.CodeGrant)
 	}
 	stolen := func(check attacks.Check, q harness.AuthorizationRequest, as harness.Identity) {
-		if check.ID != k.JKTNoProof.ID && check.ID != k.JKTOtherKey.ID || s.Learned.Has("dpop-jkt") != harness.No {
-			s.It(check, at, func(c *expect.Case) {
-				answer := c.Between(func() harness.Outcome { return redeem(c, q, who) }, func() harness.Outcome { return redeem(c, q, as) }, "the announced key")
-				c.Refuses(answer, check.Refusal)
-			})
-			return
-		}
-		s.Skip(check, at, "needs dpop-jkt; "+s.Learned.Capabilities["dpop-jkt"].How)
+		s.It(check, at, func(c *expect.Case) {
+			answer := c.Between(func() harness.Outcome { return redeem(c, q, who) }, func() harness.Outcome { return redeem(c, q, as) }, "the announced key")
+			c.Refuses(answer, check.Refusal)
+		})
 	}
-	stolen(k.JKTOtherKey, byParameter, thief)
-	stolen(k.JKTNoProof, byParameter, nobody)
+	// other announces the key in another way than the control.
+	other := func(check attacks.Check, honest, changed harness.AuthorizationRequest, as harness.Identity) {
+		s.It(check, at, func(c *expect.Case) {
+			answer := c.Between(func() harness.Outcome { return redeem(c, honest, who) }, func() harness.Outcome { return redeem(c, changed, as) }, "the announced key")
+			c.Expect(answer).To(expect.BeRefused())
+		})
+	}
+	twice, malformed, beside := byParameter, byParameter, byParameter
+	twice.Change = func(m *harness.Message, _ harness.Facts) {
+		m.Params.Add("dpop_jkt", who.Key.Thumbprint())
+		m.Params.Add("dpop_jkt", thief.Key.Thumbprint())
+	}
+	malformed.Change = func(m *harness.Message, _ harness.Facts) { m.Params.Set("dpop_jkt", who.Key.Thumbprint()[:10]) }
+	if s.Learned.Has("dpop-jkt") != harness.No {
+		stolen(k.JKTOtherKey, byParameter, thief)
+		stolen(k.JKTNoProof, byParameter, nobody)
+		other(k.JKTTwice, byParameter, twice, thief)
+		other(k.JKTMalformed, byParameter, malformed, who)
+	} else {
+		for _, check := range []attacks.Check{k.JKTOtherKey, k.JKTNoProof, k.JKTTwice, k.JKTMalformed} {
+			s.Skip(check, at, "needs dpop-jkt; "+s.Learned.Capabilities["dpop-jkt"].How)
+		}
+	}
 	stolen(k.PAROtherKey, byProof, thief)
 	stolen(k.PARNoProof, byProof, nobody)
+	beside.Via = harness.PushedRequest
+	plain := beside
+	beside.Beside = announced(thief.Key)
+	s.It(k.JKTBeside, at, func(c *expect.Case) {
+		if o := redeem(c, plain, thief); o.State == harness.Granted {
+			c.NotApplicable("observed: a pushed dpop_jkt binds nothing here; see dpop-par-jkt-alone")
+		}
+		answer := c.Between(func() harness.Outcome { return redeem(c, plain, who) }, func() harness.Outcome { return redeem(c, beside, thief) }, "the announced key")
+		c.Expect(answer).To(expect.BeRefused())
+	})
 
 	par := expect.Place{Endpoint: "par", Client: trial.Client.ClientID}
 	pushed := byParameter

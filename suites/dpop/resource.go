@@ -1,6 +1,8 @@
 package dpop
 
 import (
+	"strings"
+
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/harness/expect"
@@ -19,6 +21,9 @@ func resources(s *expect.Suite) {
 			s.Skip(a.Check, expect.Place{Endpoint: "resource", Role: harness.ResourceServer}, "no resource of the target file takes DPoP-bound tokens of its clients")
 		}
 		for _, where := range found {
+			if a.Reach == attacks.OnePlace && !representative(found, where) {
+				continue
+			}
 			r := resourceOf(s, where)
 			s.It(a.Check, where.at, func(c *expect.Case) { resource(c, s, a, where, r) })
 		}
@@ -69,6 +74,9 @@ func opensAtAll(c *expect.Case, s *expect.Suite, where site, r *harness.Resource
 	c.Passes("it opened")
 }
 
+// oddTries bounds the tokens that are asked for: one in four has a hash that both alphabets spell alike.
+const oddTries = 10
+
 // material is the request of an attack, with the token that it presents; a token that is not the case's own is first shown to work.
 func material(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where site, r *harness.Resource) harness.ResourceCall {
 	call := harness.ResourceCall{Who: where.who, Token: c.Kept(where.who, where.at.Grant), Resource: r, Scheme: a.Scheme, Change: a.Change}
@@ -90,6 +98,29 @@ func material(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where s
 		c.Assume(token).To(expect.BeAccepted(), "an unbound token")
 		c.Assume(c.Call(harness.ResourceCall{Who: s.Honest(plain.Client, harness.Unbound), Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the unbound token as a bearer token")
 		call.Token = token.Token.AccessToken
+	case attacks.CertificateToken:
+		bound := s.Pick(func(t harness.Trial) bool { return t.Binding == harness.CertificateBound && t.Opened(r) })
+		if bound == nil {
+			c.NotApplicable("observed: no client gets a certificate-bound token for %s", r.Name)
+		}
+		who := s.Honest(bound.Client, harness.CertificateBound)
+		token := c.Obtain(who, bound.Grant)
+		c.Assume(token).To(expect.BeAccepted(), "a certificate-bound token")
+		c.Assume(c.Call(harness.ResourceCall{Who: who, Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the certificate-bound token with its certificate")
+		call.Token = token.Token.AccessToken
+	case attacks.OddHashToken:
+		spelt := attacks.StandardHash(call.Token)
+		for try := 0; try < oddTries && spelt == harness.AccessTokenHash(call.Token); try++ {
+			token := c.Obtain(where.who, where.at.Grant)
+			c.Assume(token).To(expect.BeAccepted(), "another token")
+			call.Token = token.Token.AccessToken
+			spelt = attacks.StandardHash(call.Token)
+		}
+		if spelt == harness.AccessTokenHash(call.Token) {
+			c.Unlearned("no token came whose hash looks otherwise in standard base64")
+		}
+		c.Assume(c.Call(harness.ResourceCall{Who: where.who, Token: call.Token, Resource: r})).To(expect.BeAccepted(), "the token with its hash in base64url")
+		call.Proof = func(p *harness.Proof) { p.Claims.Set("ath", spelt) }
 	case attacks.OtherBoundToken:
 		other := c.Obtain(where.who, where.at.Grant)
 		c.Assume(other).To(expect.BeAccepted(), "another token of the same key")
@@ -142,6 +173,21 @@ func challenges(s *expect.Suite) {
 			default:
 				c.Passes("WWW-Authenticate: DPoP algs=%q", o.ChallengeParameter("algs"))
 			}
+		})
+		s.It(k.ChallengeAlgorithms, where.at, func(c *expect.Case) {
+			o := between(c, func() harness.Outcome {
+				return c.Call(harness.ResourceCall{Who: harness.Identity{Client: where.who.Client}, Resource: r})
+			})
+			listed := strings.Fields(o.ChallengeParameter("algs"))
+			if len(listed) == 0 {
+				c.NotApplicable("observed: the challenge names no algorithms")
+			}
+			for _, alg := range listed {
+				if strings.EqualFold(alg, "none") || strings.HasPrefix(alg, "HS") {
+					c.Fails("the challenge asks for %s", alg)
+				}
+			}
+			c.Passes("the challenge asks for %s", strings.Join(listed, ", "))
 		})
 		send := func(change harness.ProofChange) func(c *expect.Case) func() harness.Outcome {
 			return func(c *expect.Case) func() harness.Outcome {

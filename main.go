@@ -298,7 +298,7 @@ func prepareOut(dir string) error {
 		return err
 	}
 	errs := []error{probe.Close(), os.Remove(probe.Name())}
-	for _, name := range []string{reports.JSONFile, reports.JUnitFile, reports.HTMLFile, reports.MarkdownFile} {
+	for _, name := range []string{reports.JSONFile, reports.JUnitFile, reports.HTMLFile, reports.MarkdownFile, reports.SARIFFile} {
 		if err := os.Remove(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

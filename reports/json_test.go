@@ -168,7 +168,7 @@ func TestReadGivesBackWhatWriteLeft(t *testing.T) {
 		}
 		names = append(names, e.Name())
 	}
-	if diff := cmp.Diff([]string{JUnitFile, HTMLFile, JSONFile, MarkdownFile}, names); diff != "" {
+	if diff := cmp.Diff([]string{JUnitFile, HTMLFile, SARIFFile, JSONFile, MarkdownFile}, names); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }

@@ -17,6 +17,7 @@ const (
 	JUnitFile    = "junit.xml"
 	HTMLFile     = "report.html"
 	MarkdownFile = "summary.md"
+	SARIFFile    = "report.sarif"
 )
 
 // Write leaves every report of the run in dir, which is made when it does not exist.
@@ -30,7 +31,7 @@ func Write(dir string, run *harness.Run) error {
 	for _, report := range []struct {
 		name   string
 		render func(io.Writer, *harness.Run) error
-	}{{JSONFile, JSON}, {JUnitFile, JUnit}, {HTMLFile, HTML}, {MarkdownFile, Markdown}} {
+	}{{JSONFile, JSON}, {JUnitFile, JUnit}, {HTMLFile, HTML}, {MarkdownFile, Markdown}, {SARIFFile, SARIF}} {
 		err := WriteFile(filepath.Join(dir, report.name), func(w io.Writer) error { return report.render(w, run) })
 		if err != nil {
 			errs = append(errs, fmt.Errorf("write %s: %w", report.name, err))

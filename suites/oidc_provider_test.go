@@ -124,7 +124,8 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"dpop-nonce-of-other-server@token", // only the AS demands nonces, if any does
 			// Bound refresh tokens rotate only after most of their lifetime (lib/helpers/defaults.js, rotateRefreshToken).
 			"dpop-refresh-again-*@*", "mtls-refresh-again-*@*",
-			// The recipe has no client with other grants, pushed requests only or a second CA.
+			// The recipe has no client with other grants, pushed requests only or a second CA; its client with private_key_jwt gets no codes.
+			"par-client-assertion-aud-other@*",
 			"jwt-bearer-*@*", "par-required-*@*", "mtls-second-ca@*", "resource-audience@resource",
 			"code-old@*", "token-expired@*", "par-request-uri-old@*", // without --slow
 			"mtls-resumed-elsewhere@*",      // each listener seals its tickets with a key of its own (Node, lib/_tls_wrap.js: Server)

@@ -69,6 +69,11 @@ func (tr *Trace) Do(r Request) *Answer {
 		r.Step = step + " (again: the kept connection had ended)"
 		answer = tr.send(&r, fresh)
 	}
+	if honest && r.Method == http.MethodGet && answer.Failure != nil && answer.Failure.Kind == TimedOut {
+		// A server that has just started takes longer for its first page; to ask for one twice does no harm.
+		r.Step = step + " (again: no answer came in time)"
+		answer = tr.send(&r, fresh)
+	}
 	if r.held != nil { // a race may be too much for a target that takes each of its requests
 		return answer
 	}

@@ -81,7 +81,8 @@ func (f FrontChecks) all() []Check {
 
 // FrontChannel returns the single checks of the front channel.
 func FrontChannel() FrontChecks {
-	noToken := harness.Refusal{Status: []int{302, 303, 400}, Errors: []string{"unsupported_response_type", "unauthorized_client", "invalid_request"}, Where: []harness.Where{harness.InRedirect}}
+	// A pushed request is refused in the body of the PAR endpoint (RFC 9126 §2.3).
+	noToken := harness.Refusal{Status: []int{302, 303, 400}, Errors: []string{"unsupported_response_type", "unauthorized_client", "invalid_request"}, Where: []harness.Where{harness.InRedirect, harness.InBody}}
 	return FrontChecks{
 		CodeReplayAccessToken: Check{ID: "code-replay-revokes-access-token", Title: "revokes the access token when its code is used again", Clause: rfc6749("4.1.2"), Level: harness.Should, Severity: harness.Medium,
 			Threat: harness.TokenReplay, Refusal: invalidToken(), Covers: "CODE-AS-02.1", Harm: RevokesGrants, Why: "when a code was stolen, whoever came first keeps working tokens", Fix: "revoke what was issued from a code when it comes again"},

@@ -502,6 +502,37 @@ func wantGranted(t *testing.T, o Outcome) {
 
 // --- nothing is sent to a host that the target file does not name ---
 
+// A server may set a cookie for each authorization; nobody but popcheck goes through hundreds of them in one session.
+func TestCookiesDoNotPileUp(t *testing.T) {
+	s := newLoginSite(t)
+	s.page("/login-page", loginForm)
+	onward := func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "of-alice"})
+		back(w, r, http.StatusFound)
+	}
+	begun, most := 0, 0
+	s.mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) {
+		most = max(most, len(r.Cookies()))
+		begun++
+		http.SetCookie(w, &http.Cookie{Name: fmt.Sprint("transaction-", begun), Value: "x"})
+		if _, err := r.Cookie("session"); err == nil {
+			back(w, r, http.StatusFound)
+			return
+		}
+		http.Redirect(w, r, "/login-page", http.StatusFound)
+	})
+	s.mux.HandleFunc("/login", s.checkPassword(onward, http.NotFound))
+	target := loginTarget(s)
+	tr := newTrace(t, target)
+	tr.Metadata.Members["authorization_endpoint"] = target.Issuer + "/authorize"
+	for range 2 * cookiesKept {
+		wantGranted(t, tr.Authorize(AuthorizationRequest{Who: Identity{Client: &target.Clients[0]}}))
+	}
+	if most > cookiesKept || s.counted() != 2 {
+		t.Errorf("%d cookies at once, %d logins for %d authorizations", most, s.counted(), begun)
+	}
+}
+
 func TestNothingGoesToOtherHosts(t *testing.T) {
 	other := canary(t, "127.0.0.2:0")
 	elsewhere := "http://" + other.address

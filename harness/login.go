@@ -31,6 +31,17 @@ func newBrowserSession() *browserSession {
 	return &browserSession{cookies: jar}
 }
 
+// cookiesKept is what every browser keeps of one server (RFC 6265 §6.1). A server may set a cookie for each authorization and rely on nobody going through
+// hundreds of them; their sum would be a header that it refuses (HTTP 431).
+const cookiesKept = 50
+
+// tidy begins with an empty jar where an address gets too many cookies: the next authorization logs in again.
+func (b *browserSession) tidy(address string) {
+	if u, err := url.Parse(address); err == nil && len(b.cookies.Cookies(&url.URL{Scheme: "https", Host: u.Host, Path: u.Path})) > cookiesKept {
+		b.cookies = newBrowserSession().cookies
+	}
+}
+
 // ErrLogin is what a login driver could not do; it never counts against the target.
 var ErrLogin = errors.New("login")
 
@@ -54,6 +65,7 @@ func (tr *Trace) login(address string, q AuthorizationRequest, user *User, chang
 		return nil, fmt.Errorf("%w driver %q is not available in this version; use form or exec", ErrLogin, tr.Target.Login.Driver)
 	}
 	front, err := driver.authorize(tr, session, address, q.Who.Client, user, changed)
+	session.tidy(address)
 	tr.consents.note(q.Who.Client, user, front)
 	return front, err
 }

@@ -127,7 +127,9 @@ func (r Refusal) Misfit(o Outcome) string {
 	if o.Where == Nowhere && len(wrong) == 0 {
 		wrong = append(wrong, "the connection was dropped")
 	}
-	if o.Where != InTLS && o.Where != Nowhere && (len(r.Status) > 0 || broken) && !slices.Contains(r.Status, o.Status) {
+	// The browser may be sent back in any way (RFC 6749 §1.7): by a form that posts itself, or a page that refreshes, with 200.
+	free := o.Where == InTLS || o.Where == Nowhere || o.Where == InRedirect && o.Status == http.StatusOK
+	if !free && (len(r.Status) > 0 || broken) && !slices.Contains(r.Status, o.Status) {
 		wrong = append(wrong, fmt.Sprintf("the status was %d", o.Status))
 	}
 	if r.Scheme != "" && o.Where == InWWWAuthenticate && o.Answer != nil && !challenges(o.Answer, r.Scheme) {

@@ -18,6 +18,7 @@ func answerOf(status int, body string, challenges ...string) *Answer {
 func TestMisfit(t *testing.T) {
 	atToken := Refusal{Status: []int{400}, Errors: []string{"invalid_grant", "invalid_request"}, Where: []Where{InBody}}
 	atResource := Refusal{Status: []int{401}, Errors: []string{"invalid_token"}, Where: []Where{InWWWAuthenticate, InTLS}, Scheme: "DPoP"}
+	atClient := Refusal{Status: []int{302, 303}, Errors: []string{"invalid_request"}, Where: []Where{InRedirect}}
 	refused := func(status int, code string, where Where) Outcome {
 		return Outcome{State: Refused, Status: status, Error: code, Where: where}
 	}
@@ -27,29 +28,31 @@ func TestMisfit(t *testing.T) {
 		o    Outcome
 		want []string // parts of the complaint; none is a fit
 	}{
-		"fits":                          {atToken, refused(400, "invalid_grant", InBody), nil},
-		"fits the second code":          {atToken, refused(400, "invalid_request", InBody), nil},
-		"another code":                  {atToken, refused(400, "server_error", InBody), []string{"the error code was server_error", "asks for HTTP 400", "invalid_grant or invalid_request", "in the body"}},
-		"no code":                       {atToken, refused(400, "", InBody), []string{"no error code was given"}},
-		"another status":                {atToken, refused(403, "invalid_grant", InBody), []string{"the status was 403"}},
-		"another code and status":       {atToken, refused(401, "invalid_client", InBody), []string{"invalid_client", "401"}},
-		"another place":                 {atToken, refused(400, "invalid_grant", OnPage), []string{"on a page"}},
-		"broken":                        {atToken, refused(500, "", OnPage), []string{"on a page", "the status was 500"}},
-		"broken, with the right code":   {atToken, refused(503, "invalid_grant", InBody), []string{"the status was 503"}},
-		"dropped":                       {atToken, refused(0, "", Nowhere), []string{"by dropping the connection"}},
-		"ended by TLS":                  {atToken, refused(0, "", InTLS), []string{"by ending the TLS connection"}},
-		"ended by TLS, as it may":       {atResource, refused(0, "", InTLS), nil},
-		"granted is no form":            {atToken, Outcome{State: Granted, Status: 200}, nil},
-		"unknown is no form":            {atToken, Outcome{State: Unknown}, nil},
-		"challenge of the scheme":       {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `DPoP error="invalid_token"`), nil},
-		"challenge in lower case":       {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `dpop error="invalid_token"`), nil},
-		"challenge of another scheme":   {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `Bearer error="invalid_token"`), []string{"no DPoP challenge"}},
-		"scheme in a quoted string":     {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `Bearer realm="x, DPoP y", error="invalid_token"`), []string{"no DPoP challenge"}},
-		"nothing asked, client error":   {Refusal{}, refused(418, "", OnPage), nil},
-		"nothing asked, but broken":     {Refusal{}, refused(500, "", OnPage), []string{"the status was 500"}},
-		"nothing asked, but dropped":    {Refusal{}, refused(0, "", Nowhere), []string{"dropped"}},
-		"only a status is asked":        {Refusal{Status: []int{400, 413}}, refused(413, "", OnPage), nil},
-		"a status of 500 that is asked": {Refusal{Status: []int{500}}, refused(500, "", OnPage), nil},
+		"fits":                           {atToken, refused(400, "invalid_grant", InBody), nil},
+		"fits the second code":           {atToken, refused(400, "invalid_request", InBody), nil},
+		"another code":                   {atToken, refused(400, "server_error", InBody), []string{"the error code was server_error", "asks for HTTP 400", "invalid_grant or invalid_request", "in the body"}},
+		"no code":                        {atToken, refused(400, "", InBody), []string{"no error code was given"}},
+		"another status":                 {atToken, refused(403, "invalid_grant", InBody), []string{"the status was 403"}},
+		"another code and status":        {atToken, refused(401, "invalid_client", InBody), []string{"invalid_client", "401"}},
+		"another place":                  {atToken, refused(400, "invalid_grant", OnPage), []string{"on a page"}},
+		"broken":                         {atToken, refused(500, "", OnPage), []string{"on a page", "the status was 500"}},
+		"broken, with the right code":    {atToken, refused(503, "invalid_grant", InBody), []string{"the status was 503"}},
+		"posted to the client":           {atClient, refused(200, "invalid_request", InRedirect), nil},
+		"a redirect that repeats a form": {atClient, refused(307, "invalid_request", InRedirect), []string{"the status was 307"}},
+		"dropped":                        {atToken, refused(0, "", Nowhere), []string{"by dropping the connection"}},
+		"ended by TLS":                   {atToken, refused(0, "", InTLS), []string{"by ending the TLS connection"}},
+		"ended by TLS, as it may":        {atResource, refused(0, "", InTLS), nil},
+		"granted is no form":             {atToken, Outcome{State: Granted, Status: 200}, nil},
+		"unknown is no form":             {atToken, Outcome{State: Unknown}, nil},
+		"challenge of the scheme":        {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `DPoP error="invalid_token"`), nil},
+		"challenge in lower case":        {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `dpop error="invalid_token"`), nil},
+		"challenge of another scheme":    {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `Bearer error="invalid_token"`), []string{"no DPoP challenge"}},
+		"scheme in a quoted string":      {atResource, challenged(refused(401, "invalid_token", InWWWAuthenticate), `Bearer realm="x, DPoP y", error="invalid_token"`), []string{"no DPoP challenge"}},
+		"nothing asked, client error":    {Refusal{}, refused(418, "", OnPage), nil},
+		"nothing asked, but broken":      {Refusal{}, refused(500, "", OnPage), []string{"the status was 500"}},
+		"nothing asked, but dropped":     {Refusal{}, refused(0, "", Nowhere), []string{"dropped"}},
+		"only a status is asked":         {Refusal{Status: []int{400, 413}}, refused(413, "", OnPage), nil},
+		"a status of 500 that is asked":  {Refusal{Status: []int{500}}, refused(500, "", OnPage), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := test.form.Misfit(test.o)

@@ -75,7 +75,7 @@ func Tokens() []TokenAttack {
 	return []TokenAttack{
 		{Check: none("resource-no-token", "refuses a request without a token", "TOKEN-RS-01.1"), Sender: Finder, Requests: []harness.Change{withAuthorization("")}},
 		{Check: malformed(none("resource-empty-token", "refuses the name of a scheme without a token", "TOKEN-RS-01.2")), Sender: Finder, Requests: []harness.Change{withAuthorization("Bearer")}},
-		{Check: none("resource-basic-credentials", "refuses Basic credentials instead of a token", "TOKEN-RS-01.3"), Sender: Finder, Requests: []harness.Change{basicCredentials}},
+		{Check: malformed(none("resource-basic-credentials", "refuses Basic credentials instead of a token", "TOKEN-RS-01.3")), Sender: Finder, Requests: []harness.Change{basicCredentials}},
 		{Check: invalid("resource-altered-token", "refuses a token whose end was changed", "TOKEN-RS-02.1", anyoneIn+" and knows the form of a token", "compare the whole token, or verify its signature"),
 			Tokens: func(t *harness.Tester, token string) []string { return []string{t.Altered(token)} }},
 		{Check: invalid("resource-cut-token", "refuses a token that was cut", "TOKEN-RS-02.2", "what is left out of a token (its signature) does not count", "compare the whole token, or verify its signature"),

@@ -653,6 +653,32 @@ func compactFor(t *testing.T, key *Key) string {
 	return compact
 }
 
+// A server may have its page for errors at a host that the target file does not name: that is no open redirector.
+func TestOnlyTheWantedHostIsAGain(t *testing.T) {
+	const wanted = "https://client.example@attacker.example/cb"
+	for name, test := range map[string]struct {
+		location string
+		want     State
+	}{
+		"the wanted address":      {wanted + "?error=invalid_scope", Granted},
+		"the wanted host":         {"https://attacker.example/?error=invalid_scope", Granted},
+		"a code, anywhere":        {"https://third.example/cb?code=the-Code-1", Granted},
+		"the server's error page": {"https://errors.example/oops", Unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newLoginSite(t)
+			s.mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, test.location, http.StatusFound) })
+			target := loginTarget(s)
+			tr := newTrace(t, target)
+			tr.Metadata.Members["authorization_endpoint"] = target.Issuer + "/authorize"
+			o := tr.ToRedirect(Identity{Client: &target.Clients[0]}, wanted, func(m *Message, _ Facts) { m.Params.Set("redirect_uri", wanted) })
+			if o.State != test.want {
+				t.Errorf("%+v", o)
+			}
+		})
+	}
+}
+
 func TestARedirectURIIsReadAndNeverRequested(t *testing.T) {
 	client := canary(t, "127.0.0.1:0") // on a host that the file names: only that it is a redirect URI protects it
 	uri := "http://" + client.address + "/cb"

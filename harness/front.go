@@ -66,8 +66,10 @@ func (tr *Trace) redirected(q AuthorizationRequest, m *Message, changed []string
 			with = "with a code"
 		}
 		o.State, o.Got = Granted, "the browser was redirected to "+wanted+" "+with
-	case stray != nil:
+	case stray != nil && (strings.Contains(wanted, stray.Target.Hostname()) || front.Params.Get("code") != ""):
 		o.State, o.Got = Granted, "the browser was redirected to "+stray.Target.Scheme+"://"+stray.Target.Host
+	case stray != nil: // the server's own place for errors, perhaps
+		return Outcome{At: at, Why: stray.Error()}
 	case o.State == Granted:
 		o.State, o.Where, o.Error = Refused, InRedirect, "(none: a code was sent to the registered address)"
 	}

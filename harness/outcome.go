@@ -127,8 +127,10 @@ func (r Refusal) Misfit(o Outcome) string {
 	if o.Where == Nowhere && len(wrong) == 0 {
 		wrong = append(wrong, "the connection was dropped")
 	}
-	// The browser may be sent back in any way (RFC 6749 §1.7): by a form that posts itself, or a page that refreshes, with 200.
-	free := o.Where == InTLS || o.Where == Nowhere || o.Where == InRedirect && o.Status == http.StatusOK
+	// The browser may be sent back in any way (RFC 6749 §1.7): by a form that posts itself, or a page that refreshes, with 200. And
+	// what a person is told has no status (RFC 6749 §4.1.2.1): some servers have an application of its own for that.
+	toBrowser := o.Where == InRedirect || o.Where == OnPage && slices.Contains(r.Where, OnPage)
+	free := o.Where == InTLS || o.Where == Nowhere || toBrowser && o.Status == http.StatusOK
 	if !free && (len(r.Status) > 0 || broken) && !slices.Contains(r.Status, o.Status) {
 		wrong = append(wrong, fmt.Sprintf("the status was %d", o.Status))
 	}

@@ -38,6 +38,8 @@ func TestMisfit(t *testing.T) {
 		"broken":                         {atToken, refused(500, "", OnPage), []string{"on a page", "the status was 500"}},
 		"broken, with the right code":    {atToken, refused(503, "invalid_grant", InBody), []string{"the status was 503"}},
 		"posted to the client":           {atClient, refused(200, "invalid_request", InRedirect), nil},
+		"told on a page":                 {Refusal{Status: []int{400}, Where: []Where{OnPage}}, refused(200, "", OnPage), nil},
+		"a page where JSON is due":       {Refusal{Status: []int{400}}, refused(200, "", OnPage), []string{"the status was 200"}},
 		"a redirect that repeats a form": {atClient, refused(307, "invalid_request", InRedirect), []string{"the status was 307"}},
 		"dropped":                        {atToken, refused(0, "", Nowhere), []string{"by dropping the connection"}},
 		"ended by TLS":                   {atToken, refused(0, "", InTLS), []string{"by ending the TLS connection"}},

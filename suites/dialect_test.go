@@ -36,10 +36,34 @@ func TestDialects(t *testing.T) {
 	got := killAll(t, "TestDialectWorker", append([]string{""}, ids...), nil)
 	dump(t, "", got)
 	for _, id := range ids {
-		for _, surprise := range surprises(got[""], settled(got[""], got[id]), want[id]) {
+		sound := placed(got[""], got[id])
+		for _, surprise := range surprises(sound, settled(sound, got[id]), want[id]) {
 			t.Errorf("%s: %s", id, surprise)
 		}
 	}
+}
+
+// placed leaves out the results of the sound target whose place a dialect does not have: an endpoint, a client or a grant that none of its
+// results speaks of, but for those that are skipped. What is skipped for it is in the dialect's own results.
+func placed(sound, dialect map[string]harness.Verdict) map[string]harness.Verdict {
+	places := func(key string) []string {
+		_, at, _ := strings.Cut(key, "@")
+		return strings.Split(at, "/")
+	}
+	there := map[string]bool{}
+	for key, v := range dialect {
+		for _, part := range places(key) {
+			there[part] = there[part] || v != harness.Skip
+		}
+	}
+	out := map[string]harness.Verdict{}
+	for key, v := range sound {
+		_, known := dialect[key]
+		if known || !slices.ContainsFunc(places(key), func(part string) bool { return !there[part] }) {
+			out[key] = v
+		}
+	}
+	return out
 }
 
 // settled tells a result that is gone from one that has moved: where a check is skipped, so are its results that are gone, and where it

@@ -59,7 +59,7 @@ func verdictsOfReference(t *testing.T, options fixtures.Options, selection strin
 	if err != nil {
 		return nil, err
 	}
-	return verdictsOf(suites.Options{Target: target, Slow: true, Patience: time.Second, Clock: &agingClock{target: reference}}, selection)
+	return verdictsOf(suites.Options{Target: target, Slow: true, Patience: 2 * time.Second, Clock: &agingClock{target: reference}}, selection)
 }
 
 type killed struct {

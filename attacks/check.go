@@ -139,11 +139,21 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, ServerMetadata().pkce()...)
+	for _, a := range FAPIRequests() {
+		add(harness.PKCE, a.Check)
+	}
+	for _, a := range FAPIAssertions() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, FAPI().all()...)
 	for _, a := range Tokens() {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, TokensAtResource().all()...)
 	for _, a := range Proofs() {
+		add(harness.DPoP, a.Check)
+	}
+	for _, a := range FAPIProofs() {
 		add(harness.DPoP, a.Check)
 	}
 	add(harness.DPoP, HostHeader().Check)

@@ -148,6 +148,11 @@ func differences() []difference {
 		{"refresh-replay-revokes-refresh-token", "RFC 9700 §4.14.2: which of the two used the old token is not known, so the server revokes the one in use", says{
 			RFC:   {hardening, "RFC 6749 §10.4 describes rotation as an example, and what it is good for"},
 			FAPI2: {unasked, "FAPI 2.0 §5.3.2.1 item 10 wants no rotation"}}},
+		{"refresh-race", "RFC 9700 §4.14.2: a rotated refresh token has one successor", says{
+			RFC:   {should, "RFC 6749 §10.4 describes rotation as an example of what a server should have against abuse"},
+			FAPI2: {unasked, "FAPI 2.0 §5.3.2.1 item 10 wants no rotation"}}},
+		{"refresh-race-protected", "RFC 9700 §4.14.2 asks for rotation only where nothing else binds a refresh token", says{
+			FAPI2: {unasked, "FAPI 2.0 §5.3.2.1 item 10 wants no rotation"}}},
 		{"refresh-replay-revokes-access-token", "RFC 9700 §4.14.2 speaks of the refresh token; the access token is soon over", says{
 			FAPI2: {unasked, "FAPI 2.0 §5.3.2.1 item 10 wants no rotation"}}},
 

@@ -124,7 +124,7 @@ func PushedSingles() PushedChecks {
 		Expired: Check{ID: "par-request-uri-old", Title: "refuses an expired request_uri", Clause: rfc9126("4"), Level: harness.Must, Severity: harness.Medium,
 			Threat: harness.CodeInjection, Refusal: used, Covers: "PAR-AS-05.1", Needs: "slow par", Why: "an authorization URL from a log or a browser's history starts the authorization of its client long after", Fix: "compare expires_in with the clock, at the authorization endpoint"},
 		PushWithoutCredential: Check{ID: "par-credential-missing", Title: "refuses a pushed request of a confidential client without its credential", Clause: rfc9126("2.1"), Level: harness.Must, Severity: harness.High,
-			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "PAR-AS-01.1", Needs: "par confidential-client", Harm: WrongLogins, Why: "anyone can start authorizations in the name of the client", Fix: "authenticate the client as at the token endpoint"},
+			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "PAR-AS-01.1 FAPI-AS-02.1", Needs: "par confidential-client", Harm: WrongLogins, Why: "anyone can start authorizations in the name of the client", Fix: "authenticate the client as at the token endpoint"},
 		PushedByOther: Check{ID: "par-request-uri-of-other-client", Title: "refuses a request_uri that another client pushed", Clause: rfc9126("2.2"), Level: harness.Must, Severity: harness.High,
 			Threat:  harness.ClientImpersonation,
 			Refusal: harness.Refusal{Status: []int{302, 303, 400, 401, 403}, Errors: nil, Where: []harness.Where{harness.OnPage, harness.InRedirect, harness.InBody}},

@@ -125,7 +125,7 @@ func Tokens() []TokenAttack {
 		// profiles it is must: see LevelUnder.
 		{Check: Check{ID: "resource-query-token", Title: "refuses a token in the query", Clause: rfc6750("2.3"), Level: harness.Should, Severity: harness.Medium, Threat: harness.Leakage, Refusal: either,
 			Covers: "TOKEN-RS-06.1", Why: "the token is in logs, in the browser's history and in referrers", Fix: "take tokens from the Authorization header only"},
-			Requests: []harness.Change{inQuery}, Bindings: []harness.Binding{harness.Unbound, harness.CertificateBound}},
+			Requests: []harness.Change{InQuery}, Bindings: []harness.Binding{harness.Unbound, harness.CertificateBound}},
 		// Nothing is won without a token that is good.
 		{Check: Check{ID: "resource-two-tokens", Title: "refuses two Authorization headers with different tokens", Clause: rfc6750("2"), Level: harness.Hardening, Severity: harness.Medium, Threat: harness.TokenReplay,
 			Refusal: harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_request", "invalid_token"}, Where: []harness.Where{harness.InWWWAuthenticate, harness.InBody, harness.InTLS}},
@@ -150,8 +150,8 @@ func basicCredentials(m *harness.Message, f harness.Facts) {
 	withAuthorization(f.Tester.BasicCredentials(m.Who.Client.ClientID, harness.Random(16)))(m, f)
 }
 
-// inQuery moves the token from the header to the query.
-func inQuery(m *harness.Message, _ harness.Facts) {
+// InQuery moves the token from the header to the query.
+func InQuery(m *harness.Message, _ harness.Facts) {
 	token := bearerOf(m)
 	m.Header = withoutHeader(m.Header, "Authorization")
 	m.Params.Set("access_token", token)

@@ -36,6 +36,7 @@ func (WallClock) Sleep(ctx context.Context, d time.Duration) {
 type Aged struct {
 	Made   time.Time
 	Code   *Authorization // nil: WhyNot says why there is none
+	Second *Authorization // another one of the same client, for a check that tries it earlier
 	Trial  *Trial         // whose code it is
 	WhyNot string
 	Tokens []AgedToken
@@ -86,6 +87,7 @@ func (t *Tester) Age(ctx context.Context) {
 		if a.Code == nil && trial.Grant == CodeGrant {
 			if o := tr.Authorize(AuthorizationRequest{Who: who}); o.State == Granted {
 				a.Code, a.Trial = o.Code, trial
+				a.Second = tr.Authorize(AuthorizationRequest{Who: who}).Code
 			} else {
 				a.WhyNot = o.String()
 			}

@@ -132,6 +132,24 @@ func (t *Tester) assert(m *Message, parameter string, honest func() (signedJWT, 
 	return nil
 }
 
+// RequestObject is an authorization request that its client signs (RFC 9101 §4): the parameters as claims. A client without a key
+// cannot make one.
+func (t *Tester) RequestObject(c *Client, params Params) (string, error) {
+	key := t.keys.assertions[c.ClientID]
+	if key == nil {
+		return "", fmt.Errorf("client %s has no key", c.ClientID)
+	}
+	j := t.honestAssertion(key, c.ClientID, c.ClientID, t.Target.Issuer)
+	j.Header.Set("typ", "oauth-authz-req+jwt")
+	j.Claims.Drop("sub") // so that it is no client assertion (RFC 9101 §10.8)
+	for _, p := range params {
+		j.Claims.Set(p.Name, p.Value)
+	}
+	compact, err := j.compact()
+	t.Redactor.Register("request_object", compact)
+	return compact, err
+}
+
 // attackerKey is a key of the attacker's own for an algorithm; for a MAC it is one of ES256, which no such server takes.
 func (t *Tester) attackerKey(alg string) *Key {
 	return t.ringKey("attacker of assertions "+alg, alg)

@@ -24,6 +24,11 @@ func (c *Client) Public() bool { return c.TokenEndpointAuthMethod == "none" }
 // Confidential reports whether the client has a credential.
 func (c *Client) Confidential() bool { return !c.Public() }
 
+// SendsSecret reports whether the client's secret goes over the wire; one that signs with it (client_secret_jwt) keeps it.
+func (c *Client) SendsSecret() bool {
+	return c.TokenEndpointAuthMethod == "client_secret_basic" || c.TokenEndpointAuthMethod == "client_secret_post"
+}
+
 // MutualTLS reports whether the client authenticates by its certificate (RFC 8705 §2).
 func (c *Client) MutualTLS() bool {
 	return c.TokenEndpointAuthMethod == "tls_client_auth" || c.TokenEndpointAuthMethod == "self_signed_tls_client_auth"

@@ -169,6 +169,11 @@ func signJWS(alg string, key any, input string) ([]byte, error) {
 	return signer.Sign([]byte(input), key)
 }
 
+// SignAs signs with another algorithm than the key's own, which its type has to allow.
+func (k *Key) SignAs(alg string) func(input string) ([]byte, error) {
+	return func(input string) ([]byte, error) { return signJWS(alg, k.private, input) }
+}
+
 // secrets are the private members, for the redactor.
 func (k *Key) secrets() []string {
 	var out []string

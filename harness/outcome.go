@@ -151,7 +151,7 @@ func settle(a *Answer, at string) Outcome {
 	o := Outcome{At: at, Answer: a, Status: a.Status}
 	if f := a.Failure; f != nil {
 		switch f.Kind {
-		case RefusedCertificate:
+		case RefusedCertificate, RefusedVersion:
 			o.State, o.Where = Refused, InTLS
 		case Dropped:
 			if a.TLS != nil && !a.TLS.FreshConnection {

@@ -171,7 +171,7 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 	if r.As != nil {
 		key += " " + r.As.Name + " " + r.As.Thumbprint()
 	}
-	if r.Session != nil || r.Over != nil {
+	if r.Session != nil || r.Over != nil || r.MaxTLS != 0 {
 		p = fresh // a kept connection has made its handshake
 	}
 	c := r.Over.take()
@@ -179,7 +179,7 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 		c = t.takeIdle(key, p)
 	}
 	if c == nil {
-		if c, failure = t.dial(ctx, target, r.As, r.Session); failure != nil {
+		if c, failure = t.dial(ctx, target, r); failure != nil {
 			return &Answer{Failure: failure, URL: target}, c
 		}
 	}

@@ -29,6 +29,7 @@ type Request struct {
 	As      *Certificate // the client certificate of its connection; nil presents none
 	Session *TLSSession  // kept or resumed on purpose; nil for a session of its own
 	Over    *Connection  // shared with other requests on purpose; nil for the usual choice
+	MaxTLS  uint16       // the newest version of TLS that is offered; 0 for any
 	Changed []string     // how it differs from the honest request
 	Decoded []Decoded    // JWTs in it, by member
 	browser bool         // part of a login: its connections are kept
@@ -61,6 +62,7 @@ const (
 	TimedOut           FailureKind = "timed out"           // the deadline of the exchange passed
 	TooLarge           FailureKind = "too large"           // the answer is larger than limits.body
 	NotHTTP            FailureKind = "not HTTP"            // the answer cannot be read as HTTP
+	RefusedVersion     FailureKind = "refused version"     // the server does not agree to so old a version of TLS
 	NonceLoop          FailureKind = "nonce loop"          // use_dpop_nonce twice in a row
 	Stopped            FailureKind = "stopped"             // popcheck stopped sending: interrupted, or the target asked for rest
 )
@@ -112,7 +114,7 @@ func (m *meter) Read(p []byte) (int, error) {
 
 // dial opens a fresh connection that presents cert, whatever the server's CA hints say: Go would
 // silently withhold a certificate that does not match them, and the attack would not take place.
-func (t *Tester) dial(ctx context.Context, target *url.URL, cert *Certificate, session *TLSSession) (*connection, *Failure) {
+func (t *Tester) dial(ctx context.Context, target *url.URL, r *Request) (*connection, *Failure) {
 	host, port := target.Hostname(), target.Port()
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[target.Scheme]
@@ -130,7 +132,7 @@ func (t *Tester) dial(ctx context.Context, target *url.URL, cert *Certificate, s
 	}
 	c := &connection{Conn: raw, facts: ExchangeTLS{FreshConnection: true}}
 	if target.Scheme == "https" {
-		if failure := t.handshake(ctx, c, host, cert, session); failure != nil {
+		if failure := t.handshake(ctx, c, host, r); failure != nil {
 			raw.Close()
 			return c, failure
 		}
@@ -185,7 +187,8 @@ type oneByte struct{ io.Reader }
 
 func (r oneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(1, len(p))]) }
 
-func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert *Certificate, session *TLSSession) *Failure {
+func (t *Tester) handshake(ctx context.Context, c *connection, host string, r *Request) *Failure {
+	cert, session := r.As, r.Session
 	config := &tls.Config{
 		RootCAs:    t.roots,
 		ServerName: host,
@@ -203,9 +206,15 @@ func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert
 	if session != nil {
 		session.resumeWith(config)
 	}
+	if r.MaxTLS != 0 {
+		offerOldest(config, r.MaxTLS)
+	}
 	secure := tls.Client(c.Conn, config)
 	c.Conn = secure
 	if err := secure.HandshakeContext(ctx); err != nil {
+		if r.MaxTLS != 0 && refusesVersion(err) {
+			return &Failure{RefusedVersion, "TLS handshake: " + err.Error()}
+		}
 		return handshakeFailure(err, c.facts)
 	}
 	state := secure.ConnectionState()
@@ -214,6 +223,20 @@ func (t *Tester) handshake(ctx context.Context, c *connection, host string, cert
 		session.Resumed = state.DidResume
 	}
 	return nil
+}
+
+// offerOldest offers old versions of TLS only, with every cipher suite that they have: what a server refuses is to be the version.
+func offerOldest(config *tls.Config, newest uint16) {
+	config.MinVersion, config.MaxVersion = tls.VersionTLS10, newest
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		config.CipherSuites = append(config.CipherSuites, suite.ID)
+	}
+}
+
+// refusesVersion reports whether a handshake ended because the server did not agree to an old version: by an alert, by ending the
+// connection, or by choosing a newer version than was offered.
+func refusesVersion(err error) bool {
+	return isAbrupt(err) || strings.Contains(err.Error(), "unsupported protocol version")
 }
 
 // alive reports whether an idle connection can still be used: a server that closed it has sent EOF by now.

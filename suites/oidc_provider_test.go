@@ -132,6 +132,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"par-client-assertion-aud-other@*",
 			"jwt-bearer-*@*", "par-required-*@*", "mtls-second-ca@*", "resource-audience@resource",
 			"code-old@*", "token-expired@*", "par-request-uri-old@*", // without --slow
+			"fapi-*@*",                      // asked for by another profile
 			"mtls-resumed-elsewhere@*",      // each listener seals its tickets with a key of its own (Node, lib/_tls_wrap.js: Server)
 			"introspection-changed-claim@*", // what is introspected is opaque
 			"resource-jwt-*@userinfo/*",     // UserInfo takes opaque tokens only

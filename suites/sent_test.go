@@ -22,22 +22,10 @@ var update = flag.Bool("update", false, "write testdata/sent.txt anew; read the 
 // changed nothing else: testdata/sent.txt says for each what its attacks had otherwise than the honest request of the same step.
 // A check without such a line judges an honest answer.
 func TestWhatWasSent(t *testing.T) {
-	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must,
-		Slow: true, Clock: &agingClock{target: reference}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	// What only one profile asks for is sent to the server that claims it.
+	run, fapi := sentTo(t, ""), sentTo(t, fixtures.FAPI)
 	const file = "testdata/sent.txt"
-	got := sent(run)
+	got := sent(run, fapi)
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -65,10 +53,35 @@ func TestWhatWasSent(t *testing.T) {
 	t.Logf("%d results, %d exchanges, %d logins", len(run.Results), exchanges, logins(run))
 }
 
-// sent lists the changes of each check's attacks, with their steps, in the order of the catalogue.
-func sent(run *harness.Run) string {
+// sentTo is a whole run against the reference target in a dialect.
+func sentTo(t *testing.T, dialect string) *harness.Run {
+	t.Helper()
+	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true, Dialect: dialect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reference.Close()
+	target, err := harness.LoadTarget(reference.TargetFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: target.Profile, FailOn: harness.Must,
+		Slow: true, Clock: &agingClock{target: reference}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// sent lists the changes of each check's attacks, with their steps, in the order of the catalogue: those of the run, and for what
+// only FAPI 2.0 asks for those of the other.
+func sent(bcp, fapi *harness.Run) string {
 	var out strings.Builder
 	for _, e := range attacks.Catalogue() {
+		run := bcp
+		if e.Only == attacks.FAPI2 {
+			run = fapi
+		}
 		steps := map[string][]string{} // by change
 		for _, r := range run.Results {
 			for _, x := range r.Exchanges {

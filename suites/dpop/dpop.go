@@ -19,6 +19,7 @@ func Specs(s *expect.Suite) {
 		return
 	}
 	proofs(s)
+	fapi(s)
 	hostHeader(s)
 	resources(s)
 	replay(s)

@@ -10,6 +10,7 @@ import (
 
 // AgedSpecs declares the checks of codes and tokens that were made before the first check. They are declared after all others.
 func AgedSpecs(s *expect.Suite) {
+	fapiCode(s)
 	agedCode(s)
 	agedRequest(s)
 	expiredTokens(s)

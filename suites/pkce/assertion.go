@@ -166,7 +166,7 @@ func hasSecretOrKey(c *harness.Client) bool { return c.Confidential() && !c.Mutu
 
 // wrongCredential is an honest request with the wrong secret, or an assertion by the wrong key.
 func wrongCredential(c *harness.Client) harness.TokenRequest {
-	if c.ClientSecret == "" {
+	if !c.SendsSecret() {
 		return harness.TokenRequest{ClientAssertion: attacks.SignedByAttacker}
 	}
 	return harness.TokenRequest{Change: attacks.WrongSecret}

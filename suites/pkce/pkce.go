@@ -28,6 +28,7 @@ func Specs(s *expect.Suite) {
 	directEndpoints(s)
 	metadata(s)
 	resourceTokens(s)
+	fapi(s)
 }
 
 func codes(s *expect.Suite) {
@@ -105,7 +106,7 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 				return "client " + t.Client.ClientID + " has one redirect_uri only"
 			}
 		case "client-secret":
-			if t.Client.ClientSecret == "" {
+			if !t.Client.SendsSecret() {
 				return "client " + t.Client.ClientID + " has no client_secret"
 			}
 		}

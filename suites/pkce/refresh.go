@@ -62,7 +62,7 @@ func refreshersOf(s *expect.Suite, kind attacks.Clients) []*harness.Trial {
 func refreshRow(s *expect.Suite, a attacks.RefreshAttack) {
 	trials := refreshersOf(s, a.Clients)
 	if strings.Contains(a.Needs, "client-secret") {
-		trials = slices.DeleteFunc(trials, func(t *harness.Trial) bool { return t.Client.ClientSecret == "" })
+		trials = slices.DeleteFunc(trials, func(t *harness.Trial) bool { return !t.Client.SendsSecret() })
 	}
 	if len(trials) == 0 {
 		why := s.Missing(a.Check)

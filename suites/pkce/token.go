@@ -145,7 +145,7 @@ func introspection(s *expect.Suite) {
 		case len(a.Callers) > 0 && caller.Public():
 			s.Skip(a.Check, place, "declared: the introspection client "+caller.ClientID+" has no credential")
 			continue
-		case strings.Contains(a.Needs, "client-secret") && caller.ClientSecret == "":
+		case strings.Contains(a.Needs, "client-secret") && !caller.SendsSecret():
 			s.Skip(a.Check, place, "declared: the introspection client "+caller.ClientID+" has no client_secret")
 			continue
 		}

@@ -37,7 +37,10 @@ func pushedBy(s *expect.Suite) {
 	})
 	var other *harness.Trial
 	if t != nil {
-		other = pick(func(c *harness.Client) bool { return c != t.Client })
+		another := func(c *harness.Client) bool { return c != t.Client }
+		if other = pick(func(c *harness.Client) bool { return another(c) && c.Confidential() }); other == nil {
+			other = pick(another)
+		}
 	}
 	for _, row := range []struct {
 		check attacks.Check
@@ -86,6 +89,9 @@ func pushedForOther(c *expect.Case, who, other harness.Identity, name harness.Ch
 		}
 		return o
 	}, "the honest pushed requests of both clients")
+	if answer.State == harness.Granted && other.Client.Public() {
+		c.NotApplicable("observed: %s; that one is public, so that anybody can push in its name: nothing is won, and the target file names no confidential one beside", answer)
+	}
 	c.Refuses(answer, c.Check.Refusal)
 }
 

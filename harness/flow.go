@@ -45,7 +45,9 @@ func (t *Tester) NewPKCE() PKCEPair { return t.PKCEFor(Random(32)) }
 
 // PKCEFor is the S256 pair of a verifier.
 func (t *Tester) PKCEFor(verifier string) PKCEPair {
-	t.Redactor.Register("code_verifier", verifier)
+	if len(verifier) >= indexedBytes { // a letter is guessed anyhow, and is a word of many sentences
+		t.Redactor.Register("code_verifier", verifier)
+	}
 	return PKCEPair{verifier, AccessTokenHash(verifier), "S256"} // the same transform: base64url of SHA-256
 }
 

@@ -394,6 +394,9 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 	if pace := reports.Pace(run); pace != "" {
 		fmt.Fprintln(c.w, "pace:", pace)
 	}
+	for _, value := range reports.Measured(run) {
+		fmt.Fprintln(c.w, "measured:", oneLine(value))
+	}
 	took := run.Finished.Sub(run.Started).Seconds()
 	fmt.Fprintf(c.w, "profile %s\n%s\n%s in %.1f s; reports: %s\n%s: %s\n", reports.Profile(run), reports.Headline(run), reports.Traffic(run), took,
 		filepath.Join(dir, reports.HTMLFile), what, strings.Join(counts, ", "))

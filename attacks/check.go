@@ -171,6 +171,9 @@ func catalogue() []Entry {
 	aged := Aged()
 	add(harness.PKCE, aged.Code, aged.Token, PushedSingles().Expired)
 	add(harness.DPoP, aged.Nonce)
+	measured := Measured()
+	add(harness.PKCE, measured.pkce()...)
+	add(harness.DPoP, measured.dpop()...)
 	add(harness.DPoP, ServerMetadata().dpop()...)
 	for _, a := range Certificates() {
 		add(harness.MTLS, a.Check)

@@ -115,14 +115,7 @@ func (t *Tester) Age(ctx context.Context) {
 
 // Lifetime is how long the server says that a new access token lives (RFC 6749 §5.1, or the exp of a JWT); 0 when it does not.
 func (t *Token) Lifetime() time.Duration {
-	var longest time.Duration
-	text := string(t.ExpiresIn)
-	if unquoted, err := strconv.Unquote(text); err == nil {
-		text = unquoted // not allowed, and seen
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 && seconds < 1e9 {
-		longest = time.Duration(seconds * float64(time.Second))
-	}
+	longest := t.Announced()
 	if claims, ok := t.Claims(); ok {
 		if exp, ok := claims["exp"].(float64); ok && exp < 1e11 {
 			longest = max(longest, time.Until(time.Unix(int64(exp), 0)))
@@ -138,6 +131,18 @@ func (o Outcome) Lifetime() time.Duration {
 		return 0
 	}
 	return body.Lifetime()
+}
+
+// Announced is the expires_in of the token response; 0 when it has none.
+func (t *Token) Announced() time.Duration {
+	text := string(t.ExpiresIn)
+	if unquoted, err := strconv.Unquote(text); err == nil {
+		text = unquoted // not allowed, and seen
+	}
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 && seconds < 1e9 {
+		return time.Duration(seconds * float64(time.Second))
+	}
+	return 0
 }
 
 // Nonce is one that the server at an address handed out before the first check; "" when it had handed out none.

@@ -126,6 +126,25 @@ func (r *keyRing) known(k *Key) *Key {
 // ProofKey returns the proof key of that name, made on first use: "spa", "attacker".
 func (t *Tester) ProofKey(name string) *Key { return t.ringKey(name, t.proofAlg()) }
 
+// KeyOf is a key of the run for an algorithm of JWS, RSA with 2048 bits. The error says that none can be made.
+func (t *Tester) KeyOf(alg string) (*Key, error) {
+	name := "key for " + alg
+	t.keys.mu.Lock()
+	k := t.keys.made[name]
+	t.keys.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	k, err := t.MakeKey(name, alg, 2048)
+	if err != nil {
+		return nil, err
+	}
+	t.keys.mu.Lock()
+	defer t.keys.mu.Unlock()
+	t.keys.made[name] = k
+	return k, nil
+}
+
 // ringKey returns the key of that name, made on first use.
 func (t *Tester) ringKey(name, alg string) *Key {
 	r := t.keys

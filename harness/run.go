@@ -114,6 +114,7 @@ type Result struct {
 	Expected  string     `json:"expected,omitempty"`
 	Reason    string     `json:"reason"`
 	Measured  string     `json:"measured,omitempty"`
+	Values    []Value    `json:"values,omitempty"`   // what Measured says, in parts
 	Observed  *Observed  `json:"observed,omitempty"` // what the run came to, where another profile makes something else of it
 	Waiver    *RunWaiver `json:"waiver,omitempty"`
 	Source    Source     `json:"source"`
@@ -125,6 +126,14 @@ type Result struct {
 type Observed struct {
 	Verdict Verdict `json:"verdict"`
 	Reason  string  `json:"reason"`
+}
+
+// Value is something that was measured, not judged: a window, a lifetime, a way of working.
+type Value struct {
+	Name   string `json:"name"`             // "proofs dated back"; the same at every place
+	Value  string `json:"value"`            // with its unit: "300 s"
+	Stated string `json:"stated,omitempty"` // what the target itself says of it: "expires_in 60"
+	How    string `json:"how"`              // how it was learned
 }
 
 // RunWaiver is the waiver that covers a result.

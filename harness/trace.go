@@ -147,6 +147,9 @@ func (tr *Trace) Recorded() int { return len(tr.exchanges) }
 // Since are the exchanges from a number on.
 func (tr *Trace) Since(n int) []Exchange { return slices.Clone(tr.exchanges[n:]) }
 
+// Adopt adds what another record has, of the same check.
+func (tr *Trace) Adopt(other *Trace) { tr.exchanges = append(tr.exchanges, other.exchanges...) }
+
 // Share adds honest exchanges to the record that were made for another check.
 func (tr *Trace) Share(exchanges []Exchange) {
 	for _, x := range exchanges {

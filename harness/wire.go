@@ -44,6 +44,22 @@ type Answer struct {
 	Failure *Failure
 	TLS     *ExchangeTLS
 	URL     *url.URL
+	begun   time.Time // when the request began to be written
+	came    time.Time // when the header was read
+}
+
+// Skew is how far the server's clock was ahead of ours, by the Date of the answer (RFC 9110 §6.6.1), and how far that may be off: a Date
+// has whole seconds, and the answer was made at some time between request and arrival. ok is false where there is no Date.
+func (a *Answer) Skew() (ahead, off time.Duration, ok bool) {
+	if a == nil || a.came.IsZero() {
+		return 0, 0, false
+	}
+	date, err := http.ParseTime(a.Header.Get("Date"))
+	if err != nil {
+		return 0, 0, false
+	}
+	took := a.came.Sub(a.begun)
+	return date.Add(time.Second / 2).Sub(a.begun.Add(took / 2)), time.Second/2 + took/2, true
 }
 
 // OK reports whether an HTTP response came back.
@@ -253,7 +269,7 @@ func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answ
 	c.uses++
 	c.SetDeadline(time.Now().Add(limits.Timeout))
 	c.meter.left, c.meter.taken = headerLimit+limits.Body, 0
-	answer = &Answer{URL: target}
+	answer = &Answer{URL: target, begun: time.Now()}
 	if err := c.send(r, target, limits); err != nil {
 		// A server may answer and close before it has read all: its answer still counts.
 		if _, peek := c.reader.Peek(1); peek != nil {
@@ -274,6 +290,7 @@ func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answ
 		if response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
 			continue
 		}
+		answer.came = time.Now()
 		body, err := readBody(response, limits.Body)
 		answer.Status, answer.Header, answer.Body = response.StatusCode, response.Header, body
 		if err != nil {

@@ -51,12 +51,25 @@ type page struct {
 	Warnings  []card
 	Skipped   []reasonView
 	Clauses   []specView
+	Readings  []reading
 	Measured  []entry
 	Abilities []ability
 	Verdicts  []legend
 	Levels    []legend
 	Outcomes  []legend
 	Version   string
+}
+
+// reading is a row of the table of what was measured.
+type reading struct {
+	Name, Value, Stated, How string
+	Places                   []place
+}
+
+// place leads to the result of which a value is.
+type place struct {
+	Text string
+	entry
 }
 
 type banner struct {
@@ -215,7 +228,7 @@ func newPage(run *harness.Run) *page {
 	p.Warnings = b.cards(b.judged.tally[harness.Warn])
 	p.Skipped = b.reasons(b.judged.tally[harness.Skip])
 	p.Clauses = b.clauses()
-	p.Measured = b.measured()
+	p.Readings, p.Measured = b.readings(), b.measured()
 	p.Abilities = abilities(run)
 	p.Verdicts, p.Levels, p.Outcomes = verdictLegend(), levelLegend(), outcomeLegend()
 	p.Contents = contents(p, b.judged, len(run.Results))
@@ -477,10 +490,23 @@ func (b *builder) clauses() []specView {
 	return out
 }
 
+func (b *builder) readings() []reading {
+	var out []reading
+	for _, v := range Readings(b.run) {
+		row := reading{Name: short(v.Name), Value: short(v.Value.Value), Stated: short(v.Stated), How: short(v.How)}
+		for _, r := range v.Results {
+			row.Places = append(row.Places, place{short(where(r)), b.entry(r)})
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// measured are the results that noted something which is no value of the table.
 func (b *builder) measured() []entry {
 	var out []entry
 	for _, r := range b.results {
-		if r.Measured != "" {
+		if r.Measured != "" && len(r.Values) == 0 {
 			out = append(out, b.entry(r))
 		}
 	}
@@ -599,7 +625,7 @@ func contents(p *page, j judgement, total int) []content {
 		{"s-warnings", "Warnings", fmt.Sprint(len(j.tally[harness.Warn]))},
 		{"s-skipped", "Not tested", fmt.Sprint(len(j.tally[harness.Skip]))},
 		{"s-clauses", "All results by clause", fmt.Sprint(total)},
-		{"s-measured", "Measured values", fmt.Sprint(len(p.Measured))},
+		{"s-measured", "Measured", fmt.Sprint(len(p.Readings) + len(p.Measured))},
 		{"s-capabilities", "Capabilities", fmt.Sprint(len(p.Abilities))},
 		{"s-legend", "Legend", ""},
 	}

@@ -94,7 +94,7 @@ func TestSchemaNamesEveryMember(t *testing.T) {
 	}
 	defs := map[string]reflect.Type{}
 	for name, v := range map[string]any{
-		"target": harness.RunTarget{}, "capability": harness.Capability{}, "result": harness.Result{}, "clause": harness.Clause{}, "waiver": harness.RunWaiver{},
+		"target": harness.RunTarget{}, "capability": harness.Capability{}, "result": harness.Result{}, "clause": harness.Clause{}, "waiver": harness.RunWaiver{}, "value": harness.Value{},
 		"source": harness.Source{}, "exchange": harness.Exchange{}, "request": harness.ExchangeRequest{}, "response": harness.ExchangeResponse{},
 		"field": harness.Field{}, "decoded": harness.Decoded{}, "member": harness.Member{}, "tls": harness.ExchangeTLS{},
 		"profile": harness.RunProfile{}, "standing": harness.Standing{}, "observed": harness.Observed{},

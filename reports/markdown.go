@@ -35,6 +35,7 @@ func Markdown(w io.Writer, run *harness.Run) error {
 	m.outcomes(run)
 	m.results("Findings that do not count: of a lesser level, or waived", slices.Concat(j.lesser, j.waived))
 	m.results("Warnings", j.tally[harness.Warn])
+	m.measured(run)
 	m.skipped(j.tally[harness.Skip])
 	m.end()
 	_, err := io.WriteString(w, m.b.String())
@@ -135,6 +136,23 @@ func (m *summary) outcomes(run *harness.Run) {
 		f := threatOf(run, t)
 		m.row(prose(t.Title()), "**"+string(f.outcome)+"**", fmt.Sprint(len(f.tally.shown())), fmt.Sprint(len(f.tally[harness.Fail])),
 			fmt.Sprint(len(f.tally[harness.Inconclusive])), fmt.Sprint(len(f.tally[harness.Skip])))
+	}
+}
+
+func (m *summary) measured(run *harness.Run) {
+	all := Readings(run)
+	if len(all) == 0 {
+		return
+	}
+	m.heading("Measured")
+	m.table("Value", "Measured", "Where", "Stated", "How")
+	for _, v := range all {
+		var places []string
+		for _, r := range v.Results {
+			places = append(places, where(r))
+		}
+		cell := func(s string, limit int) string { return prose(brief(s, limit)) }
+		m.row(cell(v.Name, 100), cell(v.Value.Value, 200), cell(strings.Join(places, "; "), 300), cell(v.Stated, 200), cell(v.How, 300))
 	}
 }
 

@@ -137,9 +137,11 @@ func sampleResult(row sampleRow, where string) harness.Result {
 	}
 	switch {
 	case row.id == "dpop-iat-window":
-		r.Measured = "accepted from −60 s to +5 s"
+		r.Measured = "iat accepted, back: 60 s; iat accepted, ahead: 5 s"
+		r.Values = []harness.Value{{Name: "iat accepted, back", Value: "60 s", How: "by bisection"}, {Name: "iat accepted, ahead", Value: "5 s", How: "by bisection"}}
 	case row.id == "pkce-code-lifetime":
-		r.Measured = "60 s"
+		r.Measured = "lifetime of a code: 60 s"
+		r.Values = []harness.Value{{Name: "lifetime of a code", Value: "60 s", Stated: "expires_in 60", How: "codes of one time, each redeemed at another age"}}
 	}
 	if r.Endpoint == "par" || len(r.Covers) == 0 {
 		r.Verdict = harness.Skip
@@ -254,7 +256,7 @@ func sampleRun() *harness.Run {
 			broke(r, "a token was issued without the verifier, for the confidential client")
 		case r.ID == "pkce-code-lifetime" && r.Client == "spa":
 			broke(r, "the code was still good after 11 minutes")
-			r.Level, r.Measured = harness.Should, "more than 660 s"
+			r.Level, r.Measured, r.Values = harness.Should, "more than 660 s", nil
 		case r.ID == "dpop-replay":
 			broke(r, "the same proof was accepted twice inside its window")
 		case r.ID == "pkce-plain" && r.Client == "web":

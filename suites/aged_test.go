@@ -40,7 +40,8 @@ func startNamed(t *testing.T) (*fixtures.Reference, *harness.Target) {
 }
 
 // agedChecks are those that wait.
-var agedChecks = suites.Selection{"code-old", "token-expired", "dpop-nonce-old", "par-request-uri-old"}
+var agedChecks = suites.Selection{"code-old", "token-expired", "dpop-nonce-old", "par-request-uri-old",
+	"code-lifetime", "par-request-uri-lifetime", "dpop-nonce-lifetime", "dpop-replay-later"}
 
 // TestWithoutSlowNothingWaits: what would have to wait is skipped, and says how it can be had.
 func TestWithoutSlowNothingWaits(t *testing.T) {

@@ -41,6 +41,8 @@ type Book struct {
 	places   []string
 	done     int
 	progress func(r *harness.Result, done, total int)
+	watches  []*watched // what is made once and tried at several ages, together
+	seen     bool       // it was watched
 }
 
 // NewBook returns an empty book; progress is told each result as it ends, and may be nil.
@@ -194,6 +196,11 @@ func (s *Suite) Opener(r *harness.Resource, b harness.Binding) *harness.Trial {
 	return s.Pick(func(t harness.Trial) bool {
 		return t.Binding == b && len(t.Opens) == 0 && slices.ContainsFunc(s.ResourcesFor(t.Client, t.Grant), func(own *harness.Resource) bool { return own.Name == r.Name })
 	})
+}
+
+// Selected reports whether a check will run at a place: nothing has to be prepared for one that will not.
+func (s *Suite) Selected(c attacks.Check, at Place) bool {
+	return s.Missing(c) == "" && (s.Select == nil || s.Select(s.result(c, at)))
 }
 
 func (s *Suite) result(c attacks.Check, at Place) *harness.Result {

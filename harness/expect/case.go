@@ -63,7 +63,7 @@ func (s *Suite) declare(check attacks.Check, at Place, missing string, body func
 		start, trace, expected := time.Now(), s.Trace(ctx, check.ID), r.Expected
 		for range attempts {
 			unheard := trace.Unheard()
-			r.Verdict, r.Reason, r.Measured, r.Expected = "", "", "", expected
+			r.Verdict, r.Reason, r.Measured, r.Values, r.Expected = "", "", "", nil, expected
 			(&Case{Trace: trace, Check: check, suite: s, result: r, evidence: s.Evidence}).run(ctx, body)
 			if trace.Unheard() == unheard || trace.Stopped() != "" {
 				break
@@ -111,6 +111,10 @@ func (c *Case) close(thrown any, interrupted error) {
 		r.Exchanges = c.Exchanges()
 	}
 	r.Reason, r.Measured = c.Redactor.Text(r.Reason), c.Redactor.Text(r.Measured)
+	for i, v := range r.Values {
+		hide := c.Redactor.Text
+		r.Values[i] = harness.Value{Name: hide(v.Name), Value: hide(v.Value), Stated: hide(v.Stated), How: hide(v.How)}
+	}
 }
 
 func (c *Case) end(v harness.Verdict, reason string) {
@@ -167,6 +171,16 @@ func (c *Case) NotApplicable(format string, args ...any) {
 // Measured records a value for the report.
 func (c *Case) Measured(format string, args ...any) { c.result.Measured = fmt.Sprintf(format, args...) }
 
+// Value records a measured value for the table of the report; the text of what was measured has them all.
+func (c *Case) Value(v harness.Value) {
+	c.result.Values = append(c.result.Values, v)
+	var all []string
+	for _, v := range c.result.Values {
+		all = append(all, v.Name+": "+v.Value)
+	}
+	c.Measured("%s", strings.Join(all, "; "))
+}
+
 // Between runs an attack between two honest calls and returns its outcome; all three are recorded also when the attack works.
 func (c *Case) Between(honest, attack func() harness.Outcome, what string) harness.Outcome {
 	c.Assume(honest()).To(BeAccepted(), what)
@@ -204,6 +218,17 @@ func (c *Case) Kept(who harness.Identity, grant string) string {
 		c.kept[key] = o.Token
 	}
 	return c.kept[key].AccessToken
+}
+
+// Forget gives up the kept tokens, which may have ended.
+func (c *Case) Forget() { c.kept = nil }
+
+// KeptLifetime is how long the server says that the token of Kept lives; 0 when it does not, or there is none.
+func (c *Case) KeptLifetime(who harness.Identity, grant string) time.Duration {
+	if t := c.kept[who.Client.ClientID+" "+grant]; t != nil {
+		return t.Lifetime()
+	}
+	return 0
 }
 
 // Prepared makes fresh honest material for a grant (a code, a refresh token) and returns the last request, to be sent
@@ -305,6 +330,9 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // GrownOld returns when a moment has come; what other checks took until then was part of the wait.
 func (c *Case) GrownOld(at time.Time) {
+	if ages := attacks.WatchedAges(); at.Sub(c.Clock.Now()) > ages[len(ages)-1] {
+		c.suite.Book.watch(c) // which is over before this wait is
+	}
 	if err := c.WaitUntil(at); err != nil {
 		c.Unlearned("%v", err)
 	}

@@ -31,6 +31,7 @@ func Specs(s *expect.Suite) {
 	nonces(s)
 	wrongNonces(s)
 	challenges(s)
+	measurements(s)
 	metadata(s)
 }
 

@@ -234,21 +234,10 @@ func numberIn(nonce string) (int64, bool) {
 
 // nonceAgain uses the nonce of an accepted proof for another one, after the server handed out a newer one. It is only measured.
 func nonceAgain(c *expect.Case, where site) {
-	used := ""
-	remember := func(p *harness.Proof) { used, _ = p.Claims.Get("nonce").(string) }
-	first, second := where.prepare(c), where.prepare(c)
-	c.Assume(first(remember)).To(expect.BeAccepted(), "a proof with the nonce")
-	newer := c.NonceOf(where.url) != used
-	var answer harness.Outcome
-	c.Attack(func() {
-		answer = second(func(p *harness.Proof) {
-			p.Claims.Set("nonce", used)
-			p.Pin("nonce, used before")
-		})
-	})
+	answer, newer := nonceUsedAgain(c, where)
 	c.Assume(where.honest(c)).To(expect.BeAccepted(), "a proof with the nonce, again")
 	switch {
-	case answer.State == harness.Unknown || used == "":
+	case answer.State == harness.Unknown:
 		c.Unlearned("%s", answer)
 	case answer.State == harness.Refused:
 		c.Measured("a nonce works once")
@@ -260,12 +249,32 @@ func nonceAgain(c *expect.Case, where site) {
 	c.Passes("measured only: both are legitimate")
 }
 
+// nonceUsedAgain makes a new proof with the nonce of one that was accepted; newer says that another nonce was handed out since.
+func nonceUsedAgain(c *expect.Case, where site) (answer harness.Outcome, newer bool) {
+	used := ""
+	remember := func(p *harness.Proof) { used, _ = p.Claims.Get("nonce").(string) }
+	first, second := where.prepare(c), where.prepare(c)
+	c.Assume(first(remember)).To(expect.BeAccepted(), "a proof with the nonce")
+	newer = c.NonceOf(where.url) != used
+	c.Attack(func() {
+		answer = second(func(p *harness.Proof) {
+			p.Claims.Set("nonce", used)
+			p.Pin("nonce, used before")
+		})
+	})
+	if used == "" {
+		return harness.Outcome{At: answer.At, Why: "the honest proof had no nonce"}, false
+	}
+	return answer, newer
+}
+
 // AgedSpecs declares the checks of nonces that were handed out before the first check. They are declared after all others.
 func AgedSpecs(s *expect.Suite) {
 	check := attacks.Aged().Nonce
 	if s.Learned.Has("dpop") == harness.No {
 		return // said by Specs
 	}
+	watched(s)
 	placed := false
 	for _, where := range sites(s) {
 		placed = true

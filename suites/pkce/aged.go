@@ -1,6 +1,7 @@
 package pkce
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/popcheck/popcheck/attacks"
@@ -11,6 +12,7 @@ import (
 // AgedSpecs declares the checks of codes and tokens that were made before the first check. They are declared after all others.
 func AgedSpecs(s *expect.Suite) {
 	fapiCode(s)
+	watched(s)
 	agedCode(s)
 	agedRequest(s)
 	expiredTokens(s)
@@ -102,16 +104,22 @@ func expiredTokens(s *expect.Suite) {
 				return c.Call(harness.ResourceCall{Who: who, Token: o.Token.AccessToken, Resource: r})
 			}
 			var answer harness.Outcome
+			var tried []time.Duration
 			for _, leeway := range attacks.TokenLeeways() {
 				c.GrownOld(old.Made.Add(old.Lifetime + leeway))
 				answer = c.Between(honest, func() harness.Outcome {
 					return c.Call(harness.ResourceCall{Who: who, Token: old.AccessToken, Resource: r})
 				}, "a new token")
-				c.Measured("%s after its end", leeway)
+				tried = append(tried, leeway)
 				if answer.State != harness.Granted {
 					break
 				}
 			}
+			v := harness.Value{Name: "end of an access token", How: "one of before the first check, tried when it had ended", Stated: fmt.Sprintf("lives %.0f s", old.Lifetime.Seconds())}
+			if v.Value = fmt.Sprintf("%.0f s after that at the latest", tried[len(tried)-1].Seconds()); answer.State == harness.Granted {
+				v.Value = fmt.Sprintf("not even %.0f s after that", tried[len(tried)-1].Seconds())
+			}
+			c.Value(v)
 			c.Refuses(answer, check.Refusal)
 		})
 	}

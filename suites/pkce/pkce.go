@@ -29,6 +29,7 @@ func Specs(s *expect.Suite) {
 	metadata(s)
 	resourceTokens(s)
 	fapi(s)
+	measurements(s)
 }
 
 func codes(s *expect.Suite) {

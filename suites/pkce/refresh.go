@@ -246,7 +246,7 @@ func rotation(s *expect.Suite) {
 		}, "the honest refresh")
 		c.Refuses(answer, k.Again.Refusal)
 		if r.grace != "" {
-			c.Measured("%s", r.grace)
+			c.Value(harness.Value{Name: "grace period of replaced refresh tokens", Value: r.grace, How: "the old token again and again, until it was refused"})
 			c.Warns("%s, and was refused then", r.grace)
 		}
 	})

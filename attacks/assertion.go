@@ -15,6 +15,7 @@ type AssertionAttack struct {
 	// Request is what the request around it says.
 	Request harness.Change
 	Against Party
+	Alg     string // the beginning of the algorithm for which it means something: "ES" for ECDSA, "" for all
 }
 
 // Party is who is attacked, beside the client that the attacker is.
@@ -26,9 +27,6 @@ const (
 	AnyClient
 	AssertingClient
 )
-
-// OnCurve marks the rows that have a meaning for ECDSA only.
-const OnCurve = "client-assertion-zero-signature"
 
 const (
 	clientForged = "anyone can act in the name of the client"
@@ -106,6 +104,7 @@ func ClientAssertions() []AssertionAttack {
 		a.Needs += " second-client"
 		return a
 	}
+	onCurve := func(a AssertionAttack) AssertionAttack { a.Alg = "ES"; return a }
 	named := func(a AssertionAttack) AssertionAttack { a.Request = asOther; return a }
 	const same = "iss and sub are both the client_id, and so is client_id in the body where it comes"
 	const claims, captured, forEver = "the assertion is not looked at as a whole", "an assertion made for another server works here: whoever runs that server can act as the client", "an assertion from a log works for ever"
@@ -134,14 +133,14 @@ func ClientAssertions() []AssertionAttack {
 				return sign(header + ".e30") // an empty object
 			}
 		}),
-		row(OnCurve, "refuses an ECDSA signature of zeros", "9", harness.Critical, "TOKEN-AS-08.7", "use a library that checks r and s", func(a *harness.Assertion) {
+		onCurve(row("client-assertion-zero-signature", "refuses an ECDSA signature of zeros", "9", harness.Critical, "TOKEN-AS-08.7", "use a library that checks r and s", func(a *harness.Assertion) {
 			a.Altered("signature, all zero")
 			sign := a.Sign
 			a.Sign = func(input string) ([]byte, error) {
 				raw, err := sign(input)
 				return make([]byte, len(raw)), err
 			}
-		}),
+		})),
 		against(AssertingClient, row("client-assertion-key-of-other", "refuses a client assertion signed with the key of another client", "9", harness.Critical, "TOKEN-AS-08.8", "look keys up among those of the client alone", func(a *harness.Assertion) {
 			a.Altered("signature, by another client")
 			a.Sign = a.Facts.OtherKey.Sign

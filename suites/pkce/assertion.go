@@ -27,7 +27,7 @@ func clientAssertions(s *expect.Suite) {
 		switch {
 		case a.Against != attacks.Nobody && other == nil:
 			s.Skip(a.Check, at, "the target file names no second client with which it could be tried")
-		case a.ID == attacks.OnCurve && !strings.HasPrefix(s.AssertionAlg(t.Client), "ES"):
+		case !strings.HasPrefix(s.AssertionAlg(t.Client), a.Alg):
 			s.Skip(a.Check, at, "declared: the client's key is for "+s.AssertionAlg(t.Client))
 		default:
 			s.It(a.Check, at, func(c *expect.Case) {

@@ -19,6 +19,7 @@ type CertificateAttack struct {
 	Change   harness.Change // a further change of the request
 	Plain    Listener
 	At       []Place
+	Reach    Reach
 	Mode     Mode     // Accept: the request must be accepted
 	Lenient  Lenience // Always: both answers are right, and recorded
 }
@@ -109,10 +110,10 @@ func withoutCertificate() []CertificateAttack {
 	return []CertificateAttack{
 		{Check: row("mtls-no-certificate", "refuses a client without its certificate", rfc8705("2"), other, invalidClient(), "", "MTLS-AS-01.1 MTLS-AS-01.5 MTLS-AS-01.6 MTLS-AS-01.7 MTLS-AS-11.2", impersonated, "authenticate the client by the certificate of the connection"), At: authenticated, Certificate: noCertificate},
 		{Check: row("mtls-secret-instead", "refuses a client secret instead of the certificate", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.2 MTLS-AS-11.1", impersonated, "accept only the method that the client registered"), At: authenticated, Certificate: noCertificate, Change: set("client_secret", "popcheck-guess")},
-		{Check: row("mtls-empty-secret", "refuses an empty client secret instead of the certificate", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.3", impersonated, "accept only the method that the client registered"), At: []Place{AtToken}, Certificate: noCertificate, Change: emptySecret},
-		{Check: row("mtls-certificate-parameter", "refuses a certificate in a form parameter", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.4", impersonated, "take the certificate from the connection, whose key it proved"), At: []Place{AtToken}, Certificate: noCertificate, Change: certificateAsParameter},
+		{Check: row("mtls-empty-secret", "refuses an empty client secret instead of the certificate", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.3", impersonated, "accept only the method that the client registered"), At: []Place{AtToken}, Reach: OnePlace, Certificate: noCertificate, Change: emptySecret},
+		{Check: row("mtls-certificate-parameter", "refuses a certificate in a form parameter", rfc8705("2"), other, invalidClient("invalid_request"), "", "MTLS-AS-01.4", impersonated, "take the certificate from the connection, whose key it proved"), At: []Place{AtToken}, Reach: OnePlace, Certificate: noCertificate, Change: certificateAsParameter},
 		{Check: row("mtls-plain-endpoint", "does not serve the client beside mtls_endpoint_aliases", rfc8705("5"), harness.Downgrade, invalidClient(), "mtls-aliases", "MTLS-AS-18.2", impersonated, "authenticate the client at both addresses of an endpoint in the same way"), At: authenticated, Certificate: noCertificate, Plain: Conventional},
-		{Check: graded(harness.Must, harness.High, row("mtls-conventional-endpoint", "serves the client beside mtls_endpoint_aliases only with its certificate", rfc8705("5"), harness.Downgrade, harness.Refusal{}, "mtls-aliases", "MTLS-AS-18.1", impersonated, "where no certificate is asked for, let no client of mutual TLS in")), At: []Place{AtToken},
+		{Check: graded(harness.Must, harness.High, row("mtls-conventional-endpoint", "serves the client beside mtls_endpoint_aliases only with its certificate", rfc8705("5"), harness.Downgrade, harness.Refusal{}, "mtls-aliases", "MTLS-AS-18.1", impersonated, "where no certificate is asked for, let no client of mutual TLS in")), At: []Place{AtToken}, Reach: OnePlace,
 			Certificate: func(f CertificateFacts) (*harness.Certificate, error) { return f.Right, nil }, Plain: Conventional, Lenient: Always},
 	}
 }

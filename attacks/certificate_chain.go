@@ -45,7 +45,7 @@ func chains() []CertificateAttack {
 				w.Name, w.Usage = "a certificate for servers", x509.ExtKeyUsageServerAuth
 			})},
 		{Check: row("mtls-issued-by-leaf", "refuses the registered subject from a certificate that is no CA", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.3", "every holder of a certificate of that CA can act in the name of every client", "look at basic constraints: only a CA issues"),
-			Clients: pki, At: []Place{AtToken}, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
+			Clients: pki, At: []Place{AtToken}, Reach: OnePlace, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
 				leaf, err := f.Tester.ClientCA().Issue(harness.Issue{Name: "the attacker's certificate", Like: f.Right.Leaf, Subject: &pkix.Name{CommonName: "attacker.popcheck.example"}}.SetNames())
 				if err != nil {
 					return nil, err
@@ -53,9 +53,9 @@ func chains() []CertificateAttack {
 				return leaf.Issuing().Issue(harness.Issue{Name: "a certificate with the same names that the attacker's certificate issued", Like: f.Right.Leaf})
 			}},
 		{Check: graded(harness.Should, harness.Low, row("mtls-critical-extension", "refuses a certificate with a critical extension that nobody knows", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.7", "a certificate authenticates whose CA limited it in a way that the server does not understand", validate)),
-			Clients: pki, At: []Place{AtToken}, Certificate: issued(extended(true)), Harmless: issued(extended(false))},
+			Clients: pki, At: []Place{AtToken}, Reach: OnePlace, Certificate: issued(extended(true)), Harmless: issued(extended(false))},
 		{Check: graded(harness.Must, harness.Medium, row("mtls-name-constraint", "refuses a subject outside the name constraint of its CA", rfc8705("2.1"), other, invalidClient(), "trusted-ca", "MTLS-AS-07.8", "whoever runs a CA that was limited to other names can act in the name of the client", validate)),
-			Clients: bySubject, At: []Place{AtToken}, Certificate: bySubordinate(nameConstraint()), Harmless: bySubordinate()},
+			Clients: bySubject, At: []Place{AtToken}, Reach: OnePlace, Certificate: bySubordinate(nameConstraint()), Harmless: bySubordinate()},
 	}
 }
 
@@ -104,7 +104,7 @@ func registrations() []CertificateAttack {
 				w.Name, w.Serial = "a certificate of the CA with the same names and serial number", f.Right.Leaf.SerialNumber
 			})},
 		{Check: row("mtls-self-signed-other-of-ca", "refuses any certificate of a CA that it trusts for a client with a self-signed one", rfc8705("2.2"), wrong, invalidClient(), "mtls-self-signed trusted-ca", "MTLS-AS-09.5", "whoever has a certificate of such a CA can act in the name of the client", "compare the certificate with the registered ones; a chain proves nothing here"),
-			Clients: selfSigned, At: []Place{AtToken}, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
+			Clients: selfSigned, At: []Place{AtToken}, Reach: OnePlace, Certificate: issued(func(_ CertificateFacts, w *harness.Issue) {
 				w.Name, w.Subject = "a certificate of the CA that was never registered", &pkix.Name{CommonName: "attacker.popcheck.example"}
 				*w = w.SetNames()
 			})},

@@ -54,11 +54,11 @@ func subjects() []CertificateAttack {
 			Certificate: withSubject(func(dn []relativeSET, _ *harness.Client) []relativeSET {
 				return append(dn, relative([]int{2, 5, 4, 11}, asn1.TagUTF8String, "popcheck"))
 			})},
-		{Check: row("mtls-subject-longer-name", "refuses a common name that begins with the registered one", "MTLS-AS-02.4", whole), Clients: byCommonName, At: token,
+		{Check: row("mtls-subject-longer-name", "refuses a common name that begins with the registered one", "MTLS-AS-02.4", whole), Clients: byCommonName, At: token, Reach: OnePlace,
 			Certificate: withSubject(commonName(func(cn, _ string) string { return cn + "0" }))},
-		{Check: graded(harness.Should, harness.Medium, row("mtls-subject-reversed", "refuses the registered subject with its RDNs in reverse order", "MTLS-AS-02.5", "compare the RDNs in their order: another order is another name")), Clients: bySeveralRDNs, At: token,
+		{Check: graded(harness.Should, harness.Medium, row("mtls-subject-reversed", "refuses the registered subject with its RDNs in reverse order", "MTLS-AS-02.5", "compare the RDNs in their order: another order is another name")), Clients: bySeveralRDNs, At: token, Reach: OnePlace,
 			Certificate: withSubject(func(dn []relativeSET, _ *harness.Client) []relativeSET { slices.Reverse(dn); return dn })},
-		{Check: row("mtls-subject-in-alternative-name", "refuses the registered common name as an alternative name of another subject", "MTLS-AS-02.6", "look at the subject alone, where a subject is registered"), Clients: byCommonName, At: token,
+		{Check: row("mtls-subject-in-alternative-name", "refuses the registered common name as an alternative name of another subject", "MTLS-AS-02.6", "look at the subject alone, where a subject is registered"), Clients: byCommonName, At: token, Reach: OnePlace,
 			Certificate: issued(func(f CertificateFacts, w *harness.Issue) {
 				w.Subject = &pkix.Name{CommonName: "attacker.popcheck.example"}
 				if name := f.Right.Leaf.Subject.CommonName; strings.ContainsAny(name, " _") {
@@ -68,28 +68,33 @@ func subjects() []CertificateAttack {
 				}
 				*w = w.SetNames()
 			})},
-		{Check: row("mtls-subject-nul", "refuses a common name that goes on after a NUL", "MTLS-AS-02.7", "compare values by their length, not as strings that end at a NUL"), Clients: byCommonName, At: token,
+		{Check: row("mtls-subject-nul", "refuses a common name that goes on after a NUL", "MTLS-AS-02.7", "compare values by their length, not as strings that end at a NUL"), Clients: byCommonName, At: token, Reach: OnePlace,
 			Certificate: withSubject(commonName(func(cn, _ string) string { return cn + "\x00.popcheck.example" }))},
-		{Check: row("mtls-subject-in-common-name", "refuses a common name that contains the text of the registered subject", "MTLS-AS-02.8", whole), Clients: bySubject, At: token,
+		{Check: row("mtls-subject-in-common-name", "refuses a common name that contains the text of the registered subject", "MTLS-AS-02.8", whole), Clients: bySubject, At: token, Reach: OnePlace,
 			Certificate: withSubject(alone(func(_, registered string) string { return "popcheck," + registered }))},
 		{Check: row("mtls-subject-unescaped", "refuses a common name that reads like the registered subject where its commas are not escaped", "", whole),
 			Clients: func(c *harness.Client) bool {
 				return bySeveralRDNs(c) && strings.HasPrefix(strings.ToUpper(c.TLSClientAuthSubjectDN), "CN=")
-			}, At: token,
+			}, At: token, Reach: OnePlace,
 			Certificate: withSubject(alone(func(_, registered string) string { return registered[len("CN="):] }))},
-		{Check: either("mtls-subject-string-type", "compares the registered subject with one in other string types", "MTLS-AS-02.9"), Clients: bySubject, At: token, Lenient: Always,
+		{Check: either("mtls-subject-string-type", "compares the registered subject with one in other string types", "MTLS-AS-02.9"), Clients: bySubject, At: token, Reach: OnePlace, Lenient: Always,
 			Certificate: withSubject(otherStringTypes)},
-		{Check: either("mtls-subject-letter-case", "compares the registered subject with one in another letter case", "MTLS-AS-02.9"), Clients: byCommonName, At: token, Lenient: Always,
+		{Check: either("mtls-subject-letter-case", "compares the registered subject with one in another letter case", "MTLS-AS-02.9"), Clients: byCommonName, At: token, Reach: OnePlace, Lenient: Always,
 			Certificate: withSubject(commonName(func(cn, _ string) string { return strings.ToUpper(cn) }))},
 	}
 }
 
 // alternativeNames are the rows of tls_client_auth_san_dns, _uri, _ip and _email (RFC 8705 §2.1.2).
 func alternativeNames() []CertificateAttack {
-	authenticated, token := authenticatedEndpoints(), []Place{AtToken}
-	names := func(id, title, covers, method string, is func(*harness.Client) bool, at []Place, edit func(right *x509.Certificate, w *harness.Issue)) CertificateAttack {
+	authenticated := authenticatedEndpoints()
+	names := func(id, title, covers, method string, is func(*harness.Client) bool, edit func(right *x509.Certificate, w *harness.Issue)) CertificateAttack {
 		return CertificateAttack{Check: certificateRow(id, title, rfc8705("2"), harness.WrongCertificate, invalidClient(), "trusted-ca", covers, impersonated, "compare the "+method+" with the registered one, and nothing else"),
-			Clients: is, At: at, Certificate: issued(func(f CertificateFacts, w *harness.Issue) { edit(f.Right.Leaf, w); *w = w.SetNames() })}
+			Clients: is, At: authenticated, Certificate: issued(func(f CertificateFacts, w *harness.Issue) { edit(f.Right.Leaf, w); *w = w.SetNames() })}
+	}
+	rarely := func(id, title, covers, method string, is func(*harness.Client) bool, edit func(right *x509.Certificate, w *harness.Issue)) CertificateAttack {
+		a := names(id, title, covers, method, is, edit)
+		a.At, a.Reach = []Place{AtToken}, OnePlace
+		return a
 	}
 	lesser := func(level harness.Level, severity harness.Severity, a CertificateAttack) CertificateAttack {
 		a.Check = graded(level, severity, a.Check)
@@ -103,45 +108,45 @@ func alternativeNames() []CertificateAttack {
 	accept := func(a CertificateAttack) CertificateAttack { a.Mode = Accept; return a }
 	either := func(a CertificateAttack) CertificateAttack { a.Lenient = Always; return a }
 	return []CertificateAttack{
-		names("mtls-san-dns-other", "refuses another DNS name of the same CA", "MTLS-AS-03.1", "dNSName", byDNS, authenticated, func(_ *x509.Certificate, w *harness.Issue) { w.DNS = []string{"other.popcheck.example"} }),
-		names("mtls-san-uri-other", "refuses another URI of the same CA", "MTLS-AS-04.1", "uniformResourceIdentifier", byURI, authenticated, func(_ *x509.Certificate, w *harness.Issue) {
+		names("mtls-san-dns-other", "refuses another DNS name of the same CA", "MTLS-AS-03.1", "dNSName", byDNS, func(_ *x509.Certificate, w *harness.Issue) { w.DNS = []string{"other.popcheck.example"} }),
+		names("mtls-san-uri-other", "refuses another URI of the same CA", "MTLS-AS-04.1", "uniformResourceIdentifier", byURI, func(_ *x509.Certificate, w *harness.Issue) {
 			w.URIs = []*url.URL{{Scheme: "https", Host: "other.popcheck.example", Path: "/client"}}
 		}),
-		names("mtls-san-ip-other", "refuses another IP address of the same CA", "MTLS-AS-05.1", "iPAddress", byIP, authenticated, func(_ *x509.Certificate, w *harness.Issue) { w.IPs = []net.IP{net.IPv4(203, 0, 113, 99)} }),
-		names("mtls-san-email-other", "refuses another mail address of the same CA", "MTLS-AS-06.1", "rfc822Name", byEmail, authenticated, func(_ *x509.Certificate, w *harness.Issue) { w.Emails = []string{"other@popcheck.example"} }),
-		names("mtls-san-dns-subdomain", "refuses a subdomain of the registered DNS name", "MTLS-AS-03.5", "dNSName", byDNS, authenticated, func(right *x509.Certificate, w *harness.Issue) { w.DNS = before(right.DNSNames, "sub.") }),
-		names("mtls-san-dns-wildcard", "refuses a wildcard that covers the registered DNS name", "MTLS-AS-03.3", "dNSName", byDNS, authenticated, func(right *x509.Certificate, w *harness.Issue) {
+		names("mtls-san-ip-other", "refuses another IP address of the same CA", "MTLS-AS-05.1", "iPAddress", byIP, func(_ *x509.Certificate, w *harness.Issue) { w.IPs = []net.IP{net.IPv4(203, 0, 113, 99)} }),
+		names("mtls-san-email-other", "refuses another mail address of the same CA", "MTLS-AS-06.1", "rfc822Name", byEmail, func(_ *x509.Certificate, w *harness.Issue) { w.Emails = []string{"other@popcheck.example"} }),
+		names("mtls-san-dns-subdomain", "refuses a subdomain of the registered DNS name", "MTLS-AS-03.5", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) { w.DNS = before(right.DNSNames, "sub.") }),
+		names("mtls-san-dns-wildcard", "refuses a wildcard that covers the registered DNS name", "MTLS-AS-03.3", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
 			if len(right.DNSNames) > 0 {
 				_, parent, _ := strings.Cut(right.DNSNames[0], ".")
 				w.DNS = []string{"*." + parent}
 			}
 		}),
-		names("mtls-san-dns-common-name", "refuses the registered DNS name as a common name", "MTLS-AS-03.2", "dNSName", byDNS, authenticated, func(right *x509.Certificate, w *harness.Issue) {
+		names("mtls-san-dns-common-name", "refuses the registered DNS name as a common name", "MTLS-AS-03.2", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
 			if len(right.DNSNames) > 0 {
 				w.Subject = &pkix.Name{CommonName: right.DNSNames[0]}
 			}
 		}),
-		names("mtls-san-dns-other-kind", "refuses the registered DNS name as a URI and as a mail address", "MTLS-AS-03.4", "dNSName", byDNS, token, func(right *x509.Certificate, w *harness.Issue) {
+		rarely("mtls-san-dns-other-kind", "refuses the registered DNS name as a URI and as a mail address", "MTLS-AS-03.4", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
 			for _, name := range right.DNSNames {
 				w.URIs, w.Emails = append(w.URIs, &url.URL{Path: name}), append(w.Emails, name)
 			}
 		}),
-		accept(tolerated(names("mtls-san-dns-one-of-several", "accepts a certificate with further DNS names", "MTLS-AS-03.6", "dNSNames", byDNS, token, func(right *x509.Certificate, w *harness.Issue) {
+		accept(tolerated(rarely("mtls-san-dns-one-of-several", "accepts a certificate with further DNS names", "MTLS-AS-03.6", "dNSNames", byDNS, func(right *x509.Certificate, w *harness.Issue) {
 			w.DNS = append([]string{"first.popcheck.example"}, right.DNSNames...)
 		}), "clients whose certificates have several names are refused")),
-		either(tolerated(names("mtls-san-dns-letter-case", "compares the registered DNS name with one in another letter case", "MTLS-AS-03.7", "dNSName", byDNS, token, func(right *x509.Certificate, w *harness.Issue) {
+		either(tolerated(rarely("mtls-san-dns-letter-case", "compares the registered DNS name with one in another letter case", "MTLS-AS-03.7", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
 			for _, name := range right.DNSNames {
 				w.DNS = append(w.DNS, strings.ToUpper(name))
 			}
 		}), "host names have no case (RFC 5280 §7.2)")),
-		names("mtls-san-uri-longer", "refuses a URI that begins with the registered one", "MTLS-AS-04.2", "uniformResourceIdentifier", byURI, authenticated, func(right *x509.Certificate, w *harness.Issue) {
+		names("mtls-san-uri-longer", "refuses a URI that begins with the registered one", "MTLS-AS-04.2", "uniformResourceIdentifier", byURI, func(right *x509.Certificate, w *harness.Issue) {
 			for _, u := range right.URIs {
 				longer := *u
 				longer.Path += "/x"
 				w.URIs = append(w.URIs, &longer)
 			}
 		}),
-		lesser(harness.Should, harness.Medium, names("mtls-san-uri-slash", "refuses the registered URI with a slash at its end", "MTLS-AS-04.3", "uniformResourceIdentifier", byPath, token, func(right *x509.Certificate, w *harness.Issue) {
+		lesser(harness.Should, harness.Medium, rarely("mtls-san-uri-slash", "refuses the registered URI with a slash at its end", "MTLS-AS-04.3", "uniformResourceIdentifier", byPath, func(right *x509.Certificate, w *harness.Issue) {
 			for _, u := range right.URIs {
 				other := *u
 				if other.Path = strings.TrimSuffix(u.Path, "/"); other.Path == u.Path {
@@ -150,21 +155,21 @@ func alternativeNames() []CertificateAttack {
 				w.URIs = append(w.URIs, &other)
 			}
 		})),
-		names("mtls-san-uri-common-name", "refuses the registered URI as a common name", "MTLS-AS-04.4", "uniformResourceIdentifier", byURI, token, func(right *x509.Certificate, w *harness.Issue) {
+		rarely("mtls-san-uri-common-name", "refuses the registered URI as a common name", "MTLS-AS-04.4", "uniformResourceIdentifier", byURI, func(right *x509.Certificate, w *harness.Issue) {
 			for _, u := range right.URIs {
 				w.Subject = &pkix.Name{CommonName: u.String()}
 			}
 		}),
-		names("mtls-san-ip-as-dns", "refuses the registered address as a DNS name", "MTLS-AS-05.2", "iPAddress", byIP, authenticated, func(right *x509.Certificate, w *harness.Issue) {
+		names("mtls-san-ip-as-dns", "refuses the registered address as a DNS name", "MTLS-AS-05.2", "iPAddress", byIP, func(right *x509.Certificate, w *harness.Issue) {
 			for _, ip := range right.IPAddresses {
 				w.DNS = append(w.DNS, ip.String())
 			}
 		}),
-		lesser(harness.Hardening, harness.Low, names("mtls-san-ip-mapped", "refuses the IPv6 form of the registered IPv4 address", "MTLS-AS-05.4", "iPAddress", byIPv4, token, func(right *x509.Certificate, w *harness.Issue) {
+		lesser(harness.Hardening, harness.Low, rarely("mtls-san-ip-mapped", "refuses the IPv6 form of the registered IPv4 address", "MTLS-AS-05.4", "iPAddress", byIPv4, func(right *x509.Certificate, w *harness.Issue) {
 			w.Further = mappedAddresses(right.IPAddresses)
 		})),
-		names("mtls-san-email-longer", "refuses a mail address that ends with the registered one", "MTLS-AS-06.3", "rfc822Name", byEmail, authenticated, func(right *x509.Certificate, w *harness.Issue) { w.Emails = before(right.EmailAddresses, "x") }),
-		names("mtls-san-email-in-subject", "refuses the registered mail address in the subject", "MTLS-AS-06.2", "rfc822Name", byEmail, token, func(right *x509.Certificate, w *harness.Issue) {
+		names("mtls-san-email-longer", "refuses a mail address that ends with the registered one", "MTLS-AS-06.3", "rfc822Name", byEmail, func(right *x509.Certificate, w *harness.Issue) { w.Emails = before(right.EmailAddresses, "x") }),
+		rarely("mtls-san-email-in-subject", "refuses the registered mail address in the subject", "MTLS-AS-06.2", "rfc822Name", byEmail, func(right *x509.Certificate, w *harness.Issue) {
 			for _, address := range right.EmailAddresses {
 				w.RawDN = encodeDN([]relativeSET{relative([]int{1, 2, 840, 113549, 1, 9, 1}, asn1.TagIA5String, address)})
 			}

@@ -34,7 +34,8 @@ const (
 // Reach says how many endpoints of a kind a row visits.
 type Reach int
 
-// Of the rarer defects one token endpoint and one resource are enough: the same program reads the proofs of every grant.
+// Of the rarer defects one token endpoint and one resource are enough: the same program reads the proofs of every grant. Of the rarer
+// certificates one client of each authentication method is enough.
 const (
 	EveryPlace Reach = iota
 	OnePlace

@@ -61,3 +61,22 @@ func TestBindingsOfOpaqueTokens(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundTokensThatAreOpaque opens a resource, and attacks it, with tokens that only introspection can tell of (RFC 8705 §3.2).
+func TestBoundTokensThatAreOpaque(t *testing.T) {
+	const opens, stolen = "mtls-resource@accounts/authorization_code/bank", "mtls-bound-stranger@accounts/authorization_code/bank"
+	for fault, want := range map[string]map[string]harness.Verdict{
+		"":                        {opens: harness.Pass, stolen: harness.Pass},
+		"mtls-rs-any-certificate": {opens: harness.Pass, stolen: harness.Fail},
+	} {
+		got, err := verdictsOfReference(t, fixtures.Options{Fault: fault, Opaque: true}, "mtls-resource,mtls-bound-stranger")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, verdict := range want {
+			if got[key] != verdict {
+				t.Errorf("%q: %s is %s, not %s", fault, key, got[key], verdict)
+			}
+		}
+	}
+}

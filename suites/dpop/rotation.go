@@ -10,36 +10,17 @@ import (
 // confidential client moves with its key (RFC 9449 §5).
 func rotation(s *expect.Suite) {
 	k := attacks.Rotations()
-	pick := func(fits func(*harness.Client) bool) *harness.Trial {
-		return s.Pick(func(t harness.Trial) bool {
-			return t.Grant == harness.CodeGrant && t.Binding == harness.DPoPBound && t.Refresh != harness.No && fits(t.Client)
+	steal := func(check attacks.Check, key *harness.Key) {
+		s.StolenAfterRotation(check, harness.DPoPBound, func(_ *expect.Case, who harness.Identity) harness.TokenRequest {
+			who.Key = key
+			return harness.TokenRequest{Who: who}
 		})
 	}
-	at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
-	stolen := func(check attacks.Check, key *harness.Key) {
-		t := pick((*harness.Client).Public)
-		if t == nil {
-			s.Skip(check, at, "no public client gets a refresh token with DPoP")
-			return
-		}
-		at := at
-		at.Client = t.Client.ClientID
-		who := s.Honest(t.Client, harness.DPoPBound)
-		s.It(check, at, func(c *expect.Case) {
-			thief := who
-			thief.Key = key
-			send := c.Rotated(who)
-			answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
-				return c.Loot(send(harness.TokenRequest{Who: thief}), harness.RefreshGrant)
-			}, "the honest refresh")
-			c.Refuses(answer, check.Refusal)
-		})
-	}
-	stolen(k.OtherKey, s.ProofKey("attacker"))
-	stolen(k.NoProof, nil)
-	t := pick(func(c *harness.Client) bool { return c.Confidential() })
+	steal(k.OtherKey, s.ProofKey("attacker"))
+	steal(k.NoProof, nil)
+	t := s.Refreshing(harness.DPoPBound, (*harness.Client).Confidential)
 	if t == nil || len(t.Opens) == 0 {
-		s.Skip(k.OldKey, at, "no confidential client gets a refresh token with DPoP and opens a resource")
+		s.Skip(k.OldKey, expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}, "no confidential client gets a refresh token with DPoP and opens a resource")
 		return
 	}
 	r := t.Opens[0]

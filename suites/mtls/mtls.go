@@ -37,7 +37,7 @@ func certificates(s *expect.Suite) {
 			if a.Plain == attacks.Conventional {
 				places, why = slices.DeleteFunc(places, func(where site) bool { return where.plain == "" }), "discovered: the metadata names no second address"
 			}
-			if len(a.At) == 1 && kind == attacks.AtToken {
+			if a.Reach == attacks.OnePlace {
 				places = onePerClientMethod(places)
 			}
 			if a.ID == attacks.NoCertificateAtResource {
@@ -375,11 +375,6 @@ func withoutCertificate(s *expect.Suite, check attacks.Check) {
 
 func refresh(s *expect.Suite) {
 	k := attacks.CertificateBindings()
-	pick := func(fits func(*harness.Client) bool) *harness.Trial {
-		return s.Pick(func(t harness.Trial) bool {
-			return bound(t) && t.Grant == harness.CodeGrant && t.Refresh != harness.No && fits(t.Client)
-		})
-	}
 	attack := func(check attacks.Check, t *harness.Trial, cert func(c *expect.Case, who harness.Identity) *harness.Certificate, judge func(*expect.Case, harness.Outcome)) {
 		at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
 		if t == nil {
@@ -398,11 +393,11 @@ func refresh(s *expect.Suite) {
 		})
 	}
 	refuses := func(c *expect.Case, answer harness.Outcome) { c.Refuses(answer, c.Check.Refusal) }
-	public := pick((*harness.Client).Public)
+	public := s.Refreshing(harness.CertificateBound, (*harness.Client).Public)
 	attack(k.RefreshOther, public, strangers, refuses)
 	attack(k.RefreshNone, public, func(*expect.Case, harness.Identity) *harness.Certificate { return nil }, refuses)
 	attack(k.RefreshSameKey, public, renewedOverKey, decided)
-	attack(k.RefreshOfOther, pick((*harness.Client).MutualTLS), func(c *expect.Case, who harness.Identity) *harness.Certificate {
+	attack(k.RefreshOfOther, s.Refreshing(harness.CertificateBound, (*harness.Client).MutualTLS), func(c *expect.Case, who harness.Identity) *harness.Certificate {
 		return c.CertificateOf(second(c, s, who.Client).Client)
 	}, refuses)
 }

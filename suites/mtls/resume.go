@@ -39,6 +39,12 @@ func resumptions(s *expect.Suite) {
 		s.Skip(k.Resumed, expect.Place{Endpoint: "token"}, why)
 		s.Skip(k.ResumedElsewhere, expect.Place{Endpoint: "token"}, why)
 	}
+	for _, kind := range authenticated() {
+		elsewhere, _ := sitesAt(s, kind, nil)
+		if kind != attacks.AtToken && len(elsewhere) > 0 { // the session is looked at before the client's method matters
+			run(k.Resumed, elsewhere[0], elsewhere[0].starts)
+		}
+	}
 	opening, why := sitesAt(s, attacks.AtResource, nil)
 	for _, where := range opening {
 		run(k.BoundResumed, where, where.starts)

@@ -10,34 +10,16 @@ import (
 // token of a client that authenticates by its certificate follows a renewed one.
 func rotation(s *expect.Suite) {
 	k := attacks.Rotations()
-	pick := func(fits func(*harness.Client) bool) *harness.Trial {
-		return s.Pick(func(t harness.Trial) bool {
-			return bound(t) && t.Grant == harness.CodeGrant && t.Refresh != harness.No && fits(t.Client)
+	steal := func(check attacks.Check, cert func(*expect.Case, harness.Identity) *harness.Certificate) {
+		s.StolenAfterRotation(check, harness.CertificateBound, func(c *expect.Case, who harness.Identity) harness.TokenRequest {
+			return with(c, who, cert(c, who))
 		})
 	}
-	at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
-	stolen := func(check attacks.Check, cert func(*expect.Case, harness.Identity) *harness.Certificate) {
-		t := pick((*harness.Client).Public)
-		if t == nil {
-			s.Skip(check, at, "no public client gets a refresh token with a certificate")
-			return
-		}
-		at := at
-		at.Client = t.Client.ClientID
-		who := s.Honest(t.Client, harness.CertificateBound)
-		s.It(check, at, func(c *expect.Case) {
-			wrong := cert(c, who)
-			send := c.Rotated(who)
-			answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
-				return c.Loot(send(with(c, who, wrong)), harness.RefreshGrant)
-			}, "the honest refresh")
-			c.Refuses(answer, check.Refusal)
-		})
-	}
-	stolen(k.OtherCertificate, strangers)
-	stolen(k.NoCertificate, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
+	steal(k.OtherCertificate, strangers)
+	steal(k.NoCertificate, func(*expect.Case, harness.Identity) *harness.Certificate { return nil })
 
-	t := pick(func(c *harness.Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" })
+	at := expect.Place{Endpoint: "token", Grant: harness.RefreshGrant}
+	t := s.Refreshing(harness.CertificateBound, func(c *harness.Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" })
 	if t == nil || s.ClientCA() == nil {
 		s.Skip(k.Renewed, at, "no client with tls_client_auth gets a refresh token, or the target file names no client_ca to renew its certificate with")
 		s.Skip(k.FollowsNew, at, "no client with tls_client_auth gets a refresh token, or the target file names no client_ca to renew its certificate with")
@@ -46,10 +28,7 @@ func rotation(s *expect.Suite) {
 	at.Client = t.Client.ClientID
 	who := s.Honest(t.Client, harness.CertificateBound)
 	renew := func(c *expect.Case) (*harness.Certificate, harness.Outcome) {
-		cert, err := s.ClientCA().Issue(harness.Issue{Name: "a renewed certificate", Like: who.Cert.Leaf})
-		if err != nil {
-			c.Unlearned("a renewed certificate cannot be made: %v", err)
-		}
+		cert := made(c, s.ClientCA(), harness.Issue{Name: "a renewed certificate", Like: who.Cert.Leaf})
 		send := c.Prepared(who, harness.RefreshGrant)
 		return cert, c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
 			return send(with(c, who, cert))

@@ -40,6 +40,7 @@ const (
 	RevokesGrants Harm = "revokes a grant that popcheck itself obtained"
 	WrongLogins   Harm = "sends wrong client credentials"
 	ManyRefusals  Harm = "has 20 requests refused in a row, which a guard may take for an attack"
+	WrongPassword Harm = "sends a wrong password of a user, once"
 )
 
 // Covered are the mutations of the requirement catalogue that the check sends.
@@ -109,10 +110,11 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, PKCESingles().all()...)
-	for _, a := range Redirects() {
+	for _, a := range slices.Concat(Redirects(), NativeRedirects()) {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, FrontChannel().all()...)
+	add(harness.PKCE, Pages().All()...)
 	for _, a := range Races() {
 		add(harness.PKCE, a.Check)
 	}
@@ -124,7 +126,7 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, PushedSingles().All()...)
-	for _, a := range TokenRequests() {
+	for _, a := range slices.Concat(TokenRequests(), AuthorizationRequests()) {
 		add(harness.PKCE, a.Check)
 	}
 	for _, a := range Refreshes() {

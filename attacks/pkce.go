@@ -38,6 +38,7 @@ type CodeAttack struct {
 	Mode      Mode
 	Also      []Variant // further ways to run the row
 	Needs2    Need
+	Other     func(*harness.Client) bool // which client may be the other one; nil for one of the same kind
 }
 
 // Observation is a redemption that is only reported.
@@ -89,6 +90,7 @@ const (
 	LaterTransaction      // another one, begun when the code had been issued
 	OtherUser             // another transaction of the same client, by another user, begun when the code had been issued
 	OtherClient           // another client redeems
+	OtherCredential       // another client's credential is at hand
 	Replay                // the code was redeemed before
 )
 
@@ -126,6 +128,8 @@ func Codes() []CodeAttack {
 			Redeem: []harness.Change{all(setTo("code_verifier", wrongVerifier), addTo("code_verifier", wrongVerifier))}, Tolerated: tolerated}
 	}
 	const grammar = "values outside the grammar reach the comparison"
+	anyOfTheTwo := harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_grant", "invalid_client", "invalid_request"}, Where: []harness.Where{harness.InBody, harness.InTLS}}
+	const impersonates = "any client of the server can act in the name of this one"
 	return []CodeAttack{
 		{Check: Check{ID: "pkce-s256", Title: "serves a flow with S256", Clause: rfc7636("4.2"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.Interoperability, Covers: "PKCE-AS-01.1 PKCE-AS-11.4", Why: "no client can protect its codes",
@@ -302,7 +306,7 @@ func Codes() []CodeAttack {
 			Threat: harness.TokenReplay, Refusal: invalidGrant(), Covers: "CODE-AS-01.1", Harm: RevokesGrants, Why: "a code from a log or a referrer still works after the client used it", Fix: "mark the code as used in one atomic step with issuing the token"},
 			Needs2: Replay, Redeem: []harness.Change{nothing}},
 		{Check: Check{ID: "code-of-other-client", Title: "refuses a code that was issued to another client", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
-			Threat: harness.ClientImpersonation, Refusal: harness.Refusal{Status: []int{400, 401}, Errors: []string{"invalid_grant", "invalid_client", "invalid_request"}, Where: []harness.Where{harness.InBody, harness.InTLS}},
+			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo,
 			Covers: "CODE-AS-04.1 CODE-AS-04.2", Needs: "second-client", Why: "any client of the server can use codes that were meant for another one", Fix: "compare the authenticated client (or client_id) with the one of the code"},
 			Needs2: OtherClient, Redeem: []harness.Change{nothing}},
 		{Check: Check{ID: "redirect-uri-omitted", Title: "requires the redirect_uri of the authorization request at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Should, Severity: harness.Low,
@@ -327,7 +331,79 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "client-secret-cut", Title: "refuses the beginning of the client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.4", Needs: "client-secret", Why: "the secret can be guessed character by character", Fix: "compare the whole secret, in constant time", Harm: WrongLogins},
 			Clients: ConfidentialOnly, Redeem: []harness.Change{secretAs(func(s string) string { return s[:max(1, len(s)-1)] })}},
+		{Check: Check{ID: "code-of-named-client", Title: "takes the client that authenticates for the one that asks, not the one that is named in the body", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-04.3", Needs: "confidential-client second-client", Why: impersonates, Fix: "refuse a client_id that is not that of the client which authenticated"},
+			Clients: ConfidentialOnly, Needs2: OtherClient, Other: authenticatesBeside, Redeem: []harness.Change{setTo("client_id", func(f harness.Facts) string { return f.Client.ClientID })}},
+		{Check: Check{ID: "code-nameless-client", Title: "refuses a public client that does not say who it is", Clause: rfc6749("4.1.3"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-04.4", Why: "that a code belongs to the client which sends it is not looked at where the client does not say who it is", Fix: "require client_id of clients that do not authenticate"},
+			Clients: PublicOnly, Redeem: []harness.Change{drop("client_id")}},
+		{Check: Check{ID: "redirect-uri-slash-at-token", Title: "refuses the redirect_uri with a trailing slash at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.4", Why: "what is compared is not what was sent", Fix: "compare with the value that is stored with the code, character by character"},
+			Clients: PublicOnly, Redeem: []harness.Change{editRedirect(func(s string) string { return s + "/" })}},
+		{Check: Check{ID: "redirect-uri-case-at-token", Title: "refuses the redirect_uri in another letter case at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Hardening, Severity: harness.Low,
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.5", Needs: "letters-in-path", Why: "what is compared is not what was sent", Fix: "compare with the value that is stored with the code, character by character"},
+			Clients: PublicOnly, Redeem: []harness.Change{editRedirect(OtherPathCase)}},
+		{Check: Check{ID: "client-secret-wrong-in-body", Title: "refuses a wrong client secret in the body", Clause: rfc6749("2.3.1"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.3", Needs: "client-secret", Why: "anyone can redeem codes in the name of the client", Fix: "compare the secret wherever it comes from", Harm: WrongLogins},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{secretInBody(func(f harness.Facts, own string) string { return otherLast(own) })}},
+		{Check: Check{ID: "client-secret-in-query", Title: "takes no client secret from the URL", Clause: rfc6749("2.3.1"), Level: harness.Should, Severity: harness.Medium,
+			Threat: harness.Leakage, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.5", Needs: "client-secret", Why: "the client's secret ends in logs and histories of everything between client and server", Fix: "read credentials from the Authorization header or the body only"},
+			Clients: ConfidentialOnly, Redeem: []harness.Change{secretInQuery}},
+		{Check: Check{ID: "client-credentials-of-two", Title: "refuses two client credentials of which one is wrong", Clause: rfc6749("2.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-07.6", Needs: "client-secret second-client", Why: impersonates, Fix: "refuse a request with more than one method of client authentication", Harm: WrongLogins},
+			Clients: ConfidentialOnly, Needs2: OtherClient, Other: (*harness.Client).SendsSecret, Redeem: []harness.Change{besideOwnCredential}},
+		{Check: Check{ID: "client-secret-of-other-client", Title: "refuses the secret of another client", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-07.7", Needs: "client-secret second-client", Why: impersonates, Fix: "compare with the secret of the client that is named", Harm: WrongLogins},
+			Clients: ConfidentialOnly, Needs2: OtherCredential, Other: (*harness.Client).SendsSecret, Redeem: []harness.Change{
+				func(m *harness.Message, f harness.Facts) {
+					secretAs(func(string) string { return f.Client.ClientSecret })(m, f)
+				},
+				secretInBody(func(f harness.Facts, _ string) string { return f.Client.ClientSecret }),
+			}},
 	}
+}
+
+// authenticatesBeside is a client whose credential is no parameter beside client_id.
+func authenticatesBeside(c *harness.Client) bool {
+	return c.TokenEndpointAuthMethod == "client_secret_basic" || strings.HasSuffix(c.TokenEndpointAuthMethod, "_jwt")
+}
+
+func editRedirect(edit func(string) string) harness.Change {
+	return func(m *harness.Message, _ harness.Facts) {
+		m.Params.Set("redirect_uri", edit(m.Params.Get("redirect_uri")))
+	}
+}
+
+// secretInBody sends a client secret as client_secret_post does, and nothing else of a credential.
+func secretInBody(secret func(f harness.Facts, own string) string) harness.Change {
+	return func(m *harness.Message, f harness.Facts) {
+		value := secret(f, m.Who.Client.ClientSecret)
+		f.Tester.Redactor.Register("wrong_client_secret", value)
+		cert := m.Who.Cert
+		WithoutCredential(m, f)
+		m.Who.Cert = cert
+		m.Params.Set("client_secret", value)
+	}
+}
+
+func secretInQuery(m *harness.Message, f harness.Facts) {
+	cert := m.Who.Cert
+	WithoutCredential(m, f)
+	m.Who.Cert = cert
+	m.URL += "?" + (harness.Params{{Name: "client_id", Value: m.Who.Client.ClientID}, {Name: "client_secret", Value: m.Who.Client.ClientSecret}}).Encode()
+	m.Params.Drop("client_id")
+}
+
+// besideOwnCredential puts the name of the code's client, with a secret that is wrong, next to the sender's own credential.
+func besideOwnCredential(m *harness.Message, f harness.Facts) {
+	wrong := harness.Random(24)
+	f.Tester.Redactor.Register("wrong_client_secret", wrong)
+	if m.Params.Get("client_secret") != "" {
+		m.Header = append(m.Header, harness.Field{Name: "Authorization", Value: f.Tester.BasicCredentials(f.Client.ClientID, wrong)})
+		return
+	}
+	m.Params.Set("client_id", f.Client.ClientID)
+	m.Params.Set("client_secret", wrong)
 }
 
 // nothing redeems honestly: the defect is elsewhere in the row.

@@ -90,6 +90,16 @@ func (s *consents) ranOut(c *Client, users []User) string {
 // sent to the server for this client; where none is left, or the server remembers them all, the repeated consent of the first user, which
 // prompt=consent asks for (OpenID Connect Core §3.1.2.1). What was asked is observed, not assumed.
 func (tr *Trace) Consenting(q AuthorizationRequest) Consent {
+	if first := tr.FirstConsent(q); first.User != nil {
+		return first
+	}
+	q.User = tr.firstUser()
+	return tr.ConsentAgain(q)
+}
+
+// FirstConsent plays the first consent of a user whom the run has not sent to the server for this client, in a new browser session.
+// User is nil where none is left, or the server remembers them all.
+func (tr *Trace) FirstConsent(q AuthorizationRequest) Consent {
 	c, users := q.Who.Client, tr.Target.Users
 	for user := tr.consents.spend(c, users); user != nil; user = tr.consents.spend(c, users) {
 		first := q
@@ -103,6 +113,12 @@ func (tr *Trace) Consenting(q AuthorizationRequest) Consent {
 			return Consent{Outcome: o, User: user, How: "the first consent of user " + user.Username + " to client " + c.ClientID}
 		}
 	}
+	return Consent{}
+}
+
+// ConsentAgain plays the repeated consent of a user, which prompt=consent asks for (OpenID Connect Core §3.1.2.1).
+func (tr *Trace) ConsentAgain(q AuthorizationRequest) Consent {
+	c, users, user := q.Who.Client, tr.Target.Users, q.User
 	again := q
 	again.Change = func(m *Message, f Facts) {
 		m.Params.Set("prompt", "consent")
@@ -110,7 +126,7 @@ func (tr *Trace) Consenting(q AuthorizationRequest) Consent {
 			q.Change(m, f)
 		}
 	}
-	o, user := tr.Authorize(again), tr.firstUser()
+	o := tr.Authorize(again)
 	consent := Consent{Outcome: o, User: user}
 	switch {
 	case o.State == Granted && o.Code.Front.Showed(ConsentForm):

@@ -89,6 +89,7 @@ type AuthorizationRequest struct {
 	Pushed      string          // a request_uri that was issued before, instead of pushing
 	PushProof   ProofPolicy     // whether the pushed request carries a proof
 	ProofChange ProofChange
+	AtConsent   func(*ConsentPage) // sees the consent form before it is sent; nil for nothing
 }
 
 // Session says in which browser the user is.

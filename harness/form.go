@@ -22,9 +22,10 @@ type formDriver struct {
 // pageLimit bounds the forms of one login: username, password, second factor, consent and one more of each.
 const pageLimit = 8
 
-func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *Client, user *User, changed []string) (*FrontChannel, error) {
+func (d formDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontChannel, error) {
+	c, user := e.client, e.user
 	front := &FrontChannel{}
-	next := Request{Step: "authorization request", Method: "GET", URL: address, Changed: changed}
+	next := Request{Step: "authorization request", Method: "GET", URL: e.address, Changed: e.changed}
 	after, asked, redirects := "authorization request", false, 0
 	for pages := 0; pages <= pageLimit; {
 		answer := tr.browse(b, next)
@@ -108,6 +109,14 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, address string, c *C
 		}
 		next, after = form.fill(d.fields, user), kind
 		next.Step = kind
+		if kind == ConsentForm && e.atConsent != nil {
+			shown := newConsentPage(tr, b, c, next)
+			if no := form.refusal(); no != nil {
+				denial := form.press(no, d.fields, user)
+				shown.denial = &denial
+			}
+			e.atConsent(shown)
+		}
 	}
 	return nil, fmt.Errorf("%w: more than %d forms between the authorization request and the redirect", ErrLogin, pageLimit)
 }
@@ -170,6 +179,9 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 	jar.Scheme = "https"
 	var cookies []string
 	for _, c := range b.cookies.Cookies(&jar) {
+		if r.stranger != "" && !b.followsFrom(r.Method, c) {
+			continue
+		}
 		value := c.Value
 		if c.Quoted {
 			value = `"` + value + `"`
@@ -183,7 +195,11 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 	r.browser = true
 	answer := tr.Do(r)
 	if answer.OK() {
-		b.cookies.SetCookies(&jar, (&http.Response{Header: answer.Header}).Cookies())
+		given := (&http.Response{Header: answer.Header}).Cookies()
+		b.cookies.SetCookies(&jar, given)
+		for _, c := range given {
+			b.sameSite[c.Name+"="+c.Value] = c.SameSite
+		}
 	}
 	return answer
 }
@@ -528,6 +544,20 @@ func (f *form) picks(in input) bool {
 
 // fill is the request that a browser sends when the user fills the form and presses the approving button.
 func (f *form) fill(fields map[string]string, user *User) Request {
+	return f.press(f.button(), fields, user)
+}
+
+// refusal is the button by which the user says no, or nil.
+func (f *form) refusal() *input {
+	i := slices.IndexFunc(f.inputs, func(in input) bool { return in.submits() && no.MatchString(in.label) })
+	if i < 0 {
+		return nil
+	}
+	return &f.inputs[i]
+}
+
+// press fills the form and presses a button; nil presses none.
+func (f *form) press(b *input, fields map[string]string, user *User) Request {
 	var params Params
 	first := true // the first text field of a form with a password is the user, whatever its name
 	named, login := f.asksUser(fields), f.asksPassword(fields)
@@ -554,7 +584,7 @@ func (f *form) fill(fields map[string]string, user *User) Request {
 		}
 	}
 	action, method := f.action, f.method
-	if b := f.button(); b != nil {
+	if b != nil {
 		switch {
 		case b.kind == "image":
 			prefix := b.name

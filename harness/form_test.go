@@ -581,10 +581,10 @@ func TestNothingGoesToOtherHosts(t *testing.T) {
 			wantText(t, o.Why, "the target file does not name", "add it to hosts")
 			for _, send := range []func() Outcome{
 				func() Outcome {
-					return tr.ToRedirect(Identity{Client: &tr.Target.Clients[0]}, elsewhere+"/x", func(m *Message, _ Facts) { m.Params.Set("redirect_uri", elsewhere+"/x") })
+					return tr.ToRedirect(AuthorizationRequest{Who: Identity{Client: &tr.Target.Clients[0]}, Change: func(m *Message, _ Facts) { m.Params.Set("redirect_uri", elsewhere+"/x") }}, elsewhere+"/x")
 				},
 				func() Outcome {
-					return tr.FirstPage(Identity{Client: &tr.Target.Clients[0]}, Field{"Origin", "https://evil.example"})
+					return tr.FirstPage(Identity{Client: &tr.Target.Clients[0]}, "GET", Field{"Origin", "https://evil.example"})
 				},
 			} {
 				send()
@@ -671,7 +671,7 @@ func TestOnlyTheWantedHostIsAGain(t *testing.T) {
 			target := loginTarget(s)
 			tr := newTrace(t, target)
 			tr.Metadata.Members["authorization_endpoint"] = target.Issuer + "/authorize"
-			o := tr.ToRedirect(Identity{Client: &target.Clients[0]}, wanted, func(m *Message, _ Facts) { m.Params.Set("redirect_uri", wanted) })
+			o := tr.ToRedirect(AuthorizationRequest{Who: Identity{Client: &target.Clients[0]}, Change: func(m *Message, _ Facts) { m.Params.Set("redirect_uri", wanted) }}, wanted)
 			if o.State != test.want {
 				t.Errorf("%+v", o)
 			}
@@ -700,7 +700,7 @@ func TestARedirectURIIsReadAndNeverRequested(t *testing.T) {
 			s.mux.HandleFunc("/authorize", answer)
 			tr, o := authorize(t, loginTarget(s, func(t *Target) { t.Clients[0].RedirectURIs = []string{uri} }))
 			wantCode(t, o)
-			tr.ToRedirect(Identity{Client: &tr.Target.Clients[0]}, uri, func(*Message, Facts) {})
+			tr.ToRedirect(AuthorizationRequest{Who: Identity{Client: &tr.Target.Clients[0]}, Change: func(*Message, Facts) {}}, uri)
 			if n := client.conns.Load(); n != 0 {
 				t.Errorf("the client was called %d times", n)
 			}

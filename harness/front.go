@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -21,23 +22,23 @@ func (t *Tester) LastUser() *User {
 // ToRedirect plays a changed authorization request, with the login where one is asked for, and tells where the browser is sent.
 // Granted is a redirect to wanted, with a code or an error: that address is read, never requested. A code for the registered
 // address is no gain for whoever changed the request.
-func (tr *Trace) ToRedirect(who Identity, wanted string, change Change) Outcome {
-	q := AuthorizationRequest{Who: who, PKCE: tr.NewPKCE()}
+func (tr *Trace) ToRedirect(q AuthorizationRequest, wanted string) Outcome {
+	q.PKCE = tr.NewPKCE()
 	m := tr.authorizationMessage(&q)
 	honest := append(Params{}, m.Params...)
-	change(m, Facts{Tester: tr.Tester, PKCE: q.PKCE})
+	q.Change(m, Facts{Tester: tr.Tester, PKCE: q.PKCE})
 	return tr.redirected(q, m, honest.differences(m.Params), wanted)
 }
 
 // PushedToRedirect is ToRedirect for a changed request that is pushed first; where the push is refused, nothing is won.
-func (tr *Trace) PushedToRedirect(who Identity, wanted string, change Change) Outcome {
-	q := AuthorizationRequest{Who: who, PKCE: tr.NewPKCE(), Change: change}
+func (tr *Trace) PushedToRedirect(q AuthorizationRequest, wanted string) Outcome {
+	q.PKCE = tr.NewPKCE()
 	pushed := tr.Push(q)
 	if pushed.State != Granted {
 		return pushed
 	}
-	m := &Message{Method: "GET", URL: tr.Metadata.String("authorization_endpoint"), Who: who,
-		Params: Params{{"client_id", who.Client.ClientID}, {"request_uri", pushed.RequestURI}}}
+	m := &Message{Method: "GET", URL: tr.Metadata.String("authorization_endpoint"), Who: q.Who,
+		Params: Params{{"client_id", q.Who.Client.ClientID}, {"request_uri", pushed.RequestURI}}}
 	return tr.redirected(q, m, nil, wanted)
 }
 
@@ -57,9 +58,17 @@ func (tr *Trace) redirected(q AuthorizationRequest, m *Message, changed []string
 	}
 	o := front.outcome(at)
 	if front.Redirect == "" {
+		// Browsers follow what Go cannot parse: to them a backslash is a slash (WHATWG URL).
+		if a := front.Page; a.OK() && a.Status/100 == 3 && strings.HasPrefix(a.Header.Get("Location"), wanted) {
+			o.State, o.Got = Granted, "the browser was redirected to "+wanted
+		}
 		return o
 	}
 	switch {
+	case registeredAddress(front.Redirect, wanted, q.Who.Client.RedirectURIs[1:]):
+		if o.State == Granted {
+			o.State, o.Where, o.Error = Refused, InRedirect, "(none: a code was sent to the registered address)"
+		}
 	case sameAddress(front.Redirect, wanted):
 		with := "with an error"
 		if front.Params.Get("code") != "" {
@@ -76,12 +85,16 @@ func (tr *Trace) redirected(q AuthorizationRequest, m *Message, changed []string
 	return o
 }
 
-// FirstPage asks the authorization endpoint for its first answer, with a header field of the browser.
-func (tr *Trace) FirstPage(who Identity, field Field) Outcome {
+// FirstPage asks the authorization endpoint for its first answer, with header fields of the browser.
+func (tr *Trace) FirstPage(who Identity, method string, fields ...Field) Outcome {
 	const at = "the authorization endpoint"
 	q := AuthorizationRequest{Who: who, PKCE: tr.NewPKCE()}
 	m := tr.authorizationMessage(&q)
-	answer := tr.browse(newBrowserSession(), Request{Step: "authorization request", Method: "GET", URL: withQuery(m.URL, m.Params), Header: []Field{field}, Changed: []string{field.Name}})
+	changed := []string{}
+	for _, f := range fields {
+		changed = append(changed, f.Name)
+	}
+	answer := tr.browse(newBrowserSession(), Request{Step: "authorization request", Method: method, URL: withQuery(m.URL, m.Params), Header: fields, Changed: changed})
 	return settle(answer, at)
 }
 
@@ -94,7 +107,7 @@ func withQuery(address string, params Params) string {
 }
 
 // sameAddress reports whether a redirect goes to an address: scheme, host and path as a browser would take them, and every query
-// parameter of the address; those of the response come beside.
+// parameter and the fragment of the address; what the response adds comes beside.
 func sameAddress(redirect, address string) bool {
 	x, err := url.Parse(redirect)
 	if err != nil {
@@ -109,30 +122,33 @@ func sameAddress(redirect, address string) bool {
 			return false
 		}
 	}
-	return strings.EqualFold(x.Scheme, y.Scheme) && strings.EqualFold(x.Host, y.Host) && x.JoinPath().Path == y.JoinPath().Path
+	return strings.EqualFold(x.Scheme, y.Scheme) && strings.EqualFold(x.Host, y.Host) && x.JoinPath().Path == y.JoinPath().Path && strings.Contains(x.Fragment, y.Fragment)
+}
+
+// registeredAddress reports whether a redirect goes to a registered address as that is spelt, though another spelling was wanted: a
+// server that finds both equal may still use its own.
+func registeredAddress(redirect, wanted string, registered []string) bool {
+	plain, err := url.PathUnescape(wanted)
+	return err == nil && slices.ContainsFunc(registered, func(r string) bool {
+		rest, ok := strings.CutPrefix(redirect, r)
+		return ok && r != wanted && strings.EqualFold(plain, r) && (rest == "" || strings.ContainsAny(rest[:1], "?#&"))
+	})
 }
 
 // LeaksReferrer says how a page tells its address, with the request's parameters, to a third party, or "". Browsers send only
 // the origin to other sites unless a policy says more, so a missing policy leaks through unsafe values only.
 func LeaksReferrer(a *Answer) string {
 	policy := a.Header.Get("Referrer-Policy")
-	root, err := html.Parse(bytes.NewReader(a.Body))
-	if err != nil {
-		return ""
-	}
-	external := ""
-	for n := range root.Descendants() {
-		switch n.DataAtom {
-		case atom.Meta:
-			if strings.EqualFold(attribute(n, "name"), "referrer") {
+	if root, err := html.Parse(bytes.NewReader(a.Body)); err == nil {
+		for n := range root.Descendants() {
+			if n.DataAtom == atom.Meta && strings.EqualFold(attribute(n, "name"), "referrer") {
 				policy = attribute(n, "content")
 			}
-		case atom.Script, atom.Img, atom.Iframe, atom.Link:
-			address := attribute(n, "src") + attribute(n, "href")
-			if u, err := a.URL.Parse(address); err == nil && address != "" && u.Host != a.URL.Host && strings.HasPrefix(u.Scheme, "http") {
-				external = u.Host
-			}
 		}
+	}
+	external := ""
+	if loads, _ := ThirdParties(a); len(loads) > 0 {
+		external = loads[0]
 	}
 	last := policy[strings.LastIndex(policy, ",")+1:]
 	switch strings.ToLower(strings.TrimSpace(last)) {

@@ -17,18 +17,28 @@ import (
 
 // loginDriver plays the browser from an authorization URL to the redirect back to the client.
 type loginDriver interface {
-	authorize(tr *Trace, b *browserSession, address string, c *Client, user *User, changed []string) (*FrontChannel, error)
+	authorize(tr *Trace, b *browserSession, e errand) (*FrontChannel, error)
+}
+
+// errand is what a browser is sent for.
+type errand struct {
+	address   string // the authorization URL
+	client    *Client
+	user      *User
+	changed   []string
+	atConsent func(*ConsentPage) // nil for nothing
 }
 
 // browserSession is a user's browser: its cookies. It is used for one authorization at a time.
 type browserSession struct {
-	mu      sync.Mutex
-	cookies *cookiejar.Jar
+	mu       sync.Mutex
+	cookies  *cookiejar.Jar
+	sameSite map[string]http.SameSite // by name=value
 }
 
 func newBrowserSession() *browserSession {
 	jar, _ := cookiejar.New(nil) // cannot fail without options
-	return &browserSession{cookies: jar}
+	return &browserSession{cookies: jar, sameSite: map[string]http.SameSite{}}
 }
 
 // cookiesKept is what every browser keeps of one server (RFC 6265 §6.1). A server may set a cookie for each authorization and rely on nobody going through
@@ -64,7 +74,7 @@ func (tr *Trace) login(address string, q AuthorizationRequest, user *User, chang
 	default:
 		return nil, fmt.Errorf("%w driver %q is not available in this version; use form or exec", ErrLogin, tr.Target.Login.Driver)
 	}
-	front, err := driver.authorize(tr, session, address, q.Who.Client, user, changed)
+	front, err := driver.authorize(tr, session, errand{address, q.Who.Client, user, changed, q.AtConsent})
 	session.tidy(address)
 	tr.consents.note(q.Who.Client, user, front)
 	return front, err
@@ -96,7 +106,8 @@ func responseParameters(u *url.URL) url.Values {
 // POPCHECK_USERNAME and POPCHECK_PASSWORD, and prints the final redirect URI on its first line.
 type execDriver struct{ command []string }
 
-func (d execDriver) authorize(tr *Trace, _ *browserSession, address string, c *Client, user *User, changed []string) (*FrontChannel, error) {
+func (d execDriver) authorize(tr *Trace, _ *browserSession, e errand) (*FrontChannel, error) {
+	address, c, user := e.address, e.client, e.user
 	target, failure := tr.permit(address)
 	if failure == nil {
 		failure = tr.pace(tr.ctx)
@@ -131,7 +142,7 @@ func (d execDriver) authorize(tr *Trace, _ *browserSession, address string, c *C
 	}
 	answer := &Answer{Status: http.StatusFound, Header: http.Header{"Location": {back.String()}}, URL: target}
 	tr.registerInvented(answer)
-	r := &Request{Step: "authorization request, by " + d.command[0], Method: "GET", URL: address, Changed: changed}
+	r := &Request{Step: "authorization request, by " + d.command[0], Method: "GET", URL: address, Changed: e.changed}
 	tr.record(r, answer, tr.started)
 	return &FrontChannel{Redirect: back.String(), Params: responseParameters(back), Hops: []Hop{{"authorization request", answer}}}, nil
 }

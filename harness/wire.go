@@ -21,19 +21,20 @@ import (
 // Request is one HTTP/1.1 request as it goes on the wire: net/http would re-send it on a dead
 // connection, re-spell its headers and follow its redirects, and each of these spoils an attack.
 type Request struct {
-	Step    string // what it is, for a reader: "token request"
-	Method  string
-	URL     string
-	Header  []Field // sent in this order and spelling, after Host
-	Body    string
-	As      *Certificate // the client certificate of its connection; nil presents none
-	Session *TLSSession  // kept or resumed on purpose; nil for a session of its own
-	Over    *Connection  // shared with other requests on purpose; nil for the usual choice
-	MaxTLS  uint16       // the newest version of TLS that is offered; 0 for any
-	Changed []string     // how it differs from the honest request
-	Decoded []Decoded    // JWTs in it, by member
-	browser bool         // part of a login: its connections are kept
-	held    *held        // one of several that go out at the same moment; nil for all others
+	Step     string // what it is, for a reader: "token request"
+	Method   string
+	URL      string
+	Header   []Field // sent in this order and spelling, after Host
+	Body     string
+	As       *Certificate // the client certificate of its connection; nil presents none
+	Session  *TLSSession  // kept or resumed on purpose; nil for a session of its own
+	Over     *Connection  // shared with other requests on purpose; nil for the usual choice
+	MaxTLS   uint16       // the newest version of TLS that is offered; 0 for any
+	Changed  []string     // how it differs from the honest request
+	Decoded  []Decoded    // JWTs in it, by member
+	browser  bool         // part of a login: its connections are kept
+	stranger string       // the origin of the other site whose page makes the browser send it; "" for the server\'s own pages
+	held     *held        // one of several that go out at the same moment; nil for all others
 }
 
 // Answer is what came back: a response, or a Failure.

@@ -23,52 +23,100 @@ const noCodeClient = "the target file names no client with the authorization_cod
 // pushed requests in another way, so the addresses are pushed too.
 func redirects(s *expect.Suite) {
 	trial := anyCodeClient(s)
-	public := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Client.Public() })
-	for _, a := range attacks.Redirects() {
+	public := func(t harness.Trial) bool { return t.Client.Public() }
+	for _, a := range slices.Concat(attacks.Redirects(), attacks.NativeRedirects()) {
 		at := expect.Place{Endpoint: "authorize", Role: harness.AuthorizationServer}
+		fitting := sender(s, a, func(harness.Trial) bool { return true })
 		switch {
 		case trial == nil:
 			s.Skip(a.Check, at, noCodeClient)
 			continue
-		case s.MustPush(trial.Client):
-			at.Client = trial.Client.ClientID
+		case fitting == nil:
+			s.Skip(a.Check, at, "no client of the target file has a redirect_uri of which such an address can be made")
+			continue
+		case s.MustPush(fitting.Client):
+			at.Client = fitting.Client.ClientID
 			s.Skip(a.Check, at, "authorization requests must be pushed; an unregistered redirect_uri cannot be tried in the front channel")
 		default:
-			at.Client = trial.Client.ClientID
-			redirect(s, a, at, trial, (*harness.Trace).ToRedirect)
+			at.Client = fitting.Client.ClientID
+			redirect(s, a, at, fitting, (*harness.Trace).ToRedirect)
 		}
 		// A client that authenticates may bring an address of its own (RFC 9126 §2.4).
-		if a.Pushed == attacks.AsWell && public != nil && s.Learned.Has("par") != harness.No {
-			redirect(s, a, expect.Place{Endpoint: "par", Client: public.Client.ClientID}, public, (*harness.Trace).PushedToRedirect)
+		if fitting = sender(s, a, public); a.Pushed == attacks.AsWell && fitting != nil && s.Learned.Has("par") != harness.No {
+			redirect(s, a, expect.Place{Endpoint: "par", Client: fitting.Client.ClientID}, fitting, (*harness.Trace).PushedToRedirect)
 		}
 	}
 }
 
-func redirect(s *expect.Suite, a attacks.RedirectAttack, at expect.Place, t *harness.Trial, send func(*harness.Trace, harness.Identity, string, harness.Change) harness.Outcome) {
+// sender is a client with an address that the row can edit; one that need not push its requests where there is one.
+func sender(s *expect.Suite, a attacks.RedirectAttack, fits func(harness.Trial) bool) *harness.Trial {
+	usable := func(t harness.Trial) bool {
+		_, uri := mutated(s, a, t.Client)
+		return t.Grant == harness.CodeGrant && uri != "" && fits(t)
+	}
+	if t := s.Pick(func(t harness.Trial) bool { return usable(t) && !s.MustPush(t.Client) }); t != nil {
+		return t
+	}
+	return s.Pick(usable)
+}
+
+// mutated is the address of a row for a client, and the registered one that it was made of; "" where there is none.
+func mutated(s *expect.Suite, a attacks.RedirectAttack, c *harness.Client) (registered, uri string) {
+	from := c.RedirectURIs
+	if a.Of == attacks.OtherClientsAddress {
+		from = nil
+		for i := range s.Target.Clients {
+			from = append(from, s.Target.Clients[i].RedirectURIs...)
+		}
+	}
+	for _, registered := range from {
+		if uri := a.URI(registered); uri != "" && !slices.Contains(c.RedirectURIs, uri) {
+			return registered, uri
+		}
+	}
+	return "", ""
+}
+
+func redirect(s *expect.Suite, a attacks.RedirectAttack, at expect.Place, t *harness.Trial, send func(*harness.Trace, harness.AuthorizationRequest, string) harness.Outcome) {
 	who := s.Honest(t.Client, t.Binding)
 	via := harness.FrontChannelRequest
 	if at.Endpoint == "par" {
 		via = harness.PushedRequest
 	}
+	registered, uri := mutated(s, a, t.Client)
 	s.It(a.Check, at, func(c *expect.Case) {
-		uri := a.URI(t.Client.RedirectURIs[0])
-		if slices.Contains(t.Client.RedirectURIs, uri) {
-			c.NotApplicable("%s is registered", uri)
-		}
 		honest := c.Proven(fmt.Sprint("authorization of ", t.Client.ClientID, via), func() harness.Outcome {
 			return c.Authorize(harness.AuthorizationRequest{Who: who, Via: via})
 		})
 		answer := c.Between(honest, func() harness.Outcome {
-			return send(c.Trace, who, uri, func(m *harness.Message, _ harness.Facts) {
-				m.Params.Set("redirect_uri", uri)
+			return send(c.Trace, harness.AuthorizationRequest{Who: who, Session: a.Session, Change: func(m *harness.Message, f harness.Facts) {
+				if a.Send == nil {
+					m.Params.Set("redirect_uri", uri)
+				} else {
+					a.Send(m, registered, uri)
+				}
 				if a.Client != nil {
 					m.Params.Set("client_id", a.Client(t.Client.ClientID))
 				}
-				if a.Scope != "" {
-					m.Params.Set("scope", a.Scope)
+				if m.Params.Get("client_id") == "" {
+					m.Params.Drop("client_id")
 				}
-			})
+				if a.Change != nil {
+					a.Change(m, f)
+				}
+			}}, uri)
 		}, "the honest authorization request")
+		if a.Mode == attacks.Accept {
+			c.Expect(answer).To(expect.BeAccepted())
+			c.Passes("it was served: %s", answer)
+			for _, registered := range t.Client.RedirectURIs {
+				if other := attacks.LocalhostURI(registered); other != "" {
+					o := c.ToRedirect(harness.AuthorizationRequest{Who: who, Change: setting("redirect_uri", other)}, other)
+					c.Measured("another port on localhost: %s", map[harness.State]string{harness.Granted: "accepted", harness.Refused: "refused", harness.Unknown: "not learned"}[o.State])
+				}
+			}
+			return
+		}
 		c.Refuses(answer, a.Refusal)
 	})
 }
@@ -107,6 +155,16 @@ func frontChannel(s *expect.Suite) {
 				}
 			})
 		})
+		// Outside of the grammar (RFC 6749 §A.5), so that nothing is promised.
+		const foreign = "popcheck-größer-漢字"
+		switch o := with(c, func(m *harness.Message, _ harness.Facts) { m.Params.Set("state", foreign) })(); {
+		case o.State != harness.Granted:
+			c.Measured("a state that is not ASCII is refused")
+		case o.Code.Response.Get("state") == foreign:
+			c.Measured("a state that is not ASCII comes back as it was sent")
+		default:
+			c.Measured("a state that is not ASCII comes back as something else")
+		}
 		c.Assume(honest(c)()).To(expect.BeAccepted(), "the honest authorization request, again")
 		c.Passes("state with every reserved character came back as it was sent: %s", ways)
 	})
@@ -126,6 +184,19 @@ func frontChannel(s *expect.Suite) {
 				c.Fails("%s, iss is %q, and the issuer is %q", way, got, c.Target.Issuer)
 			}
 		})
+		for _, mode := range []string{"fragment", "form_post"} {
+			if !slices.Contains(c.Metadata.Strings("response_modes_supported"), mode) {
+				continue
+			}
+			o := with(c, setting("response_mode", mode))()
+			if o.State != harness.Granted {
+				continue // the client need not be registered for it
+			}
+			if got := o.Code.Response.Get("iss"); got != c.Target.Issuer {
+				c.Fails("with response_mode=%s, iss is %q, and the issuer is %q", mode, got, c.Target.Issuer)
+			}
+			ways += ", with response_mode=" + mode
+		}
 		c.Passes("iss is the issuer: %s", ways)
 	})
 	s.It(f.IssInError, authorize, func(c *expect.Case) {
@@ -193,7 +264,7 @@ func frontChannel(s *expect.Suite) {
 
 	s.It(f.AuthorizeCORS, authorize, func(c *expect.Case) {
 		const foreign = "https://attacker.example"
-		o := c.Between(honest(c), func() harness.Outcome { return c.FirstPage(who, harness.Field{Name: "Origin", Value: foreign}) }, "the honest authorization request")
+		o := c.Between(honest(c), func() harness.Outcome { return c.FirstPage(who, "GET", harness.Field{Name: "Origin", Value: foreign}) }, "the honest authorization request")
 		if o.State == harness.Unknown {
 			c.Unlearned("%s", o)
 		}
@@ -210,14 +281,17 @@ func frontChannel(s *expect.Suite) {
 		o := c.Authorize(harness.AuthorizationRequest{Who: who, Session: harness.NewSession})
 		c.Assume(o).To(expect.BeAccepted(), "a login in a new browser session")
 		pages, leaky := 0, ""
-		for _, hop := range o.Code.Front.Hops {
-			if hop.Answer.Status != 200 {
-				continue
-			}
+		var loaded, linked []string
+		for _, page := range append(o.Code.Front.Pages(), c.Authorize(harness.AuthorizationRequest{Who: who, Change: setting("client_id", "popcheck-no-such-client")}).PagesOf()...) {
 			pages++
-			if why := harness.LeaksReferrer(hop.Answer); why != "" {
+			if why := harness.LeaksReferrer(page.Answer); why != "" {
 				leaky = why
 			}
+			loads, links := harness.ThirdParties(page.Answer)
+			loaded, linked = append(loaded, loads...), append(linked, links...)
+		}
+		if len(loaded)+len(linked) > 0 {
+			c.Measured("loads from %q, links to %q", slices.Compact(slices.Sorted(slices.Values(loaded))), slices.Compact(slices.Sorted(slices.Values(linked))))
 		}
 		switch {
 		case pages == 0:
@@ -249,6 +323,9 @@ func everyWay(c *expect.Case, q harness.AuthorizationRequest, look func(way stri
 
 // errorResponse is what came back with an error redirect; a page says nothing about the redirect.
 func errorResponse(c *expect.Case, o harness.Outcome) url.Values {
+	if o.State == harness.Granted {
+		c.NotApplicable("observed: a request with an unknown response_type is served")
+	}
 	c.Expect(o).To(expect.BeRefused())
 	if o.Where != harness.InRedirect || o.Code == nil {
 		c.NotApplicable("observed: errors are shown on a page, not by redirect (%s)", o)
@@ -263,7 +340,7 @@ func codeReuse(s *expect.Suite) {
 		who := s.Honest(trial.Client, trial.Binding)
 		at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID}
 		s.It(f.CodeReplayAccessToken, at, func(c *expect.Case) {
-			answer := reuse(c, who, func(first harness.Outcome) harness.Outcome { return c.Spend(first.Token, harness.CodeGrant) })
+			answer := reuse(c, who, nil, func(first harness.Outcome) harness.Outcome { return c.Spend(first.Token, harness.CodeGrant) })
 			if answer.State == harness.Granted && answer.Token != nil && !strings.Contains(answer.Got, "introspection") {
 				if _, jwt := answer.Token.Claims(); jwt {
 					c.Measured("self-contained access tokens live on until they expire")
@@ -276,7 +353,7 @@ func codeReuse(s *expect.Suite) {
 			continue
 		}
 		s.It(f.CodeReplayRefreshToken, at, func(c *expect.Case) {
-			answer := reuse(c, who, func(first harness.Outcome) harness.Outcome {
+			answer := reuse(c, who, nil, func(first harness.Outcome) harness.Outcome {
 				return c.Loot(c.Refresh(first.Token, harness.TokenRequest{Who: who}), harness.RefreshGrant)
 			})
 			c.Refuses(answer, f.CodeReplayRefreshToken.Refusal)
@@ -284,8 +361,8 @@ func codeReuse(s *expect.Suite) {
 	}
 }
 
-// reuse redeems a code, proves its token, redeems the code again, and then uses what the first redemption brought.
-func reuse(c *expect.Case, who harness.Identity, use func(first harness.Outcome) harness.Outcome) harness.Outcome {
+// reuse redeems a code, proves its token, redeems the code again, with a change or as it was, and then uses what the first redemption brought.
+func reuse(c *expect.Case, who harness.Identity, again harness.Change, use func(first harness.Outcome) harness.Outcome) harness.Outcome {
 	honest := func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }
 	return c.Between(honest, func() harness.Outcome {
 		o := c.Authorize(harness.AuthorizationRequest{Who: who})
@@ -299,7 +376,7 @@ func reuse(c *expect.Case, who harness.Identity, use func(first harness.Outcome)
 		if spent := c.Spend(first.Token, harness.CodeGrant); spent.State != harness.Granted {
 			return harness.Outcome{At: spent.At, Why: "the token did not work before the reuse: " + spent.String()}
 		}
-		if again := c.Redeem(o.Code, harness.TokenRequest{Who: who}); again.State == harness.Unknown {
+		if again := c.Redeem(o.Code, harness.TokenRequest{Who: who, Change: again}); again.State == harness.Unknown {
 			return again
 		}
 		return use(first)

@@ -30,10 +30,11 @@ func Specs(s *expect.Suite) {
 	resourceTokens(s)
 	fapi(s)
 	measurements(s)
+	pages(s)
 }
 
 func codes(s *expect.Suite) {
-	for _, a := range slices.Concat(attacks.Codes(), attacks.TokenRequests()) {
+	for _, a := range slices.Concat(attacks.Codes(), attacks.TokenRequests(), attacks.AuthorizationRequests()) {
 		trials := clientsOf(s, a.Clients)
 		if len(trials) == 0 {
 			s.Skip(a.Check, expect.Place{Endpoint: "token", Grant: harness.CodeGrant}, whyNoClient(s, a))
@@ -109,6 +110,10 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 		case "client-secret":
 			if !t.Client.SendsSecret() {
 				return "client " + t.Client.ClientID + " has no client_secret"
+			}
+		case "letters-in-path":
+			if uri := t.Client.RedirectURIs[0]; attacks.OtherPathCase(uri) == uri {
+				return "the path of " + uri + " has no letters"
 			}
 		}
 	}
@@ -220,6 +225,7 @@ type party struct {
 	transaction *harness.Authorization
 	later       func() harness.Outcome // begins the other transaction when the code has been issued
 	redeems     harness.Identity
+	against     *harness.Client  // whom the change of the redemption may name
 	before      bool             // the code is redeemed honestly first
 	failed      []harness.Change // redemptions before that have to fail
 }
@@ -237,12 +243,20 @@ func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tr
 			q.User = &c.Target.Users[1]
 		}
 		p.later = func() harness.Outcome { return c.Authorize(q) }
-	case attacks.OtherClient:
+	case attacks.OtherClient, attacks.OtherCredential:
+		fits := a.Other
+		if fits == nil {
+			fits = func(x *harness.Client) bool { return x.Public() == t.Client.Public() }
+		}
 		other := s.Pick(func(x harness.Trial) bool {
-			return x.Grant == harness.CodeGrant && x.Client != t.Client && x.Client.Public() == t.Client.Public()
+			return (x.Grant == harness.CodeGrant || a.Needs2 == attacks.OtherCredential && x.Client.ClientSecret != t.Client.ClientSecret) && x.Client != t.Client && fits(x.Client)
 		})
 		if other == nil {
-			c.NotApplicable("no second client of the kind of %s has the authorization_code grant", t.Client.ClientID)
+			c.NotApplicable("the target file names no second client that can take part in this attack on %s", t.Client.ClientID)
+		}
+		if p.against = t.Client; a.Needs2 == attacks.OtherCredential {
+			p.against = other.Client
+			break
 		}
 		p.redeems = s.Honest(other.Client, other.Binding)
 		c.Assume(c.Obtained(p.redeems, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.ClientID)
@@ -259,7 +273,7 @@ func flow(c *expect.Case, redeems harness.Identity, q harness.AuthorizationReque
 	}
 	request := harness.TokenRequest{Who: redeems, Change: redeem}
 	if p != nil {
-		q.Other, request.Other = p.transaction, p.transaction
+		q.Other, request.Other, request.Against = p.transaction, p.transaction, p.against
 	}
 	o := c.Authorize(q)
 	if o.State != harness.Granted || o.Code == nil || o.Code.Code == "" {

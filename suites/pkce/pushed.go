@@ -84,7 +84,7 @@ func pushedRedirect(s *expect.Suite, check attacks.Check, t *harness.Trial) {
 	const wanted = "https://attacker.example/cb"
 	s.It(check, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) {
 		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
-			return c.PushedToRedirect(who, wanted, func(m *harness.Message, _ harness.Facts) { m.Params.Set("redirect_uri", wanted) })
+			return c.PushedToRedirect(harness.AuthorizationRequest{Who: who, Change: setting("redirect_uri", wanted)}, wanted)
 		}, "the honest pushed request")
 		if answer.State == harness.Granted && t.Client.Confidential() {
 			c.NotApplicable("observed: %s; RFC 9126 §2.4 allows that to a client that authenticates", answer)

@@ -158,11 +158,11 @@ func TestATargetThatEndsInMidRun(t *testing.T) {
 	}
 }
 
-// The sound target: every check of the catalogue runs, and passes.
+// The sound target: every check of the catalogue that the profile asks for runs, and passes.
 func TestTheSoundTarget(t *testing.T) {
 	run := disturbed(t, nil, nil)
 	for _, r := range run.Results {
-		if r.Verdict != harness.Pass {
+		if r.Verdict != harness.Pass && (r.Verdict != harness.Skip || asked(r.ID)) {
 			t.Errorf("%s %s: %s", r.Verdict, r.Key, r.Reason)
 		}
 	}

@@ -69,7 +69,7 @@ func TestBrokenCopies(t *testing.T) {
 	var starts []string
 	for _, id := range ids {
 		b := copies[id]
-		selections[b.start()] = neighboursOf(want[id])
+		selections[b.start()] = neighboursOf(id, want[id])
 		if _, there := selections[b.options]; !there {
 			selections[b.options] = ""
 			starts = append(starts, b.options)

@@ -330,7 +330,7 @@ func startReference(options fixtures.Options) (*fixtures.Reference, string, erro
 type console struct {
 	w      io.Writer
 	colour bool
-	said   map[string]bool // reasons of inconclusive results; a dead server gives the same one hundreds of times
+	said   map[string]bool // reasons of results that are inconclusive or warn: a dead server, or a habit of one, gives the same hundreds of times
 }
 
 func newConsole(w io.Writer) *console {
@@ -361,7 +361,7 @@ func (c *console) progress(r *harness.Result, done, total int) {
 	switch {
 	case r.Verdict == harness.Pass || r.Verdict == harness.Skip:
 		return
-	case r.Verdict == harness.Inconclusive && c.said[r.Reason]:
+	case r.Verdict != harness.Fail && c.said[r.Reason]:
 		return
 	}
 	c.said[r.Reason] = true

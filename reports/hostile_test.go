@@ -298,7 +298,7 @@ func TestManyResultsStayReadable(t *testing.T) {
 	if !bytes.Contains(render(t, HTML, manyRun(1500)), []byte("Left out to keep this page readable")) {
 		t.Error("evidence was left out, and that is not said")
 	}
-	summary := render(t, Markdown, manyRun(6000))
+	summary := render(t, Markdown, manyRun(8000))
 	if len(summary) >= 1<<20 || !bytes.Contains(summary, []byte("Cut here:")) {
 		t.Errorf("the summary has %d bytes, or does not say that it is cut", len(summary))
 	}

@@ -48,7 +48,7 @@ type page struct {
 	Defences  []defenceRow
 	Profiles  []profileView
 	Unlearned []reasonView
-	Warnings  []card
+	Warnings  []reasonView
 	Skipped   []reasonView
 	Clauses   []specView
 	Readings  []reading
@@ -106,7 +106,6 @@ type card struct {
 	Lead          string // a title says what a sound server does; of a fail it is not true
 	ID, Title     string
 	Severity      string
-	Averted       string // the severity that a fail would have had
 	Level         string
 	Threat        string
 	Clause        link
@@ -225,7 +224,7 @@ func newPage(run *harness.Run) *page {
 		p.Columns = append(p.Columns, mechanismTitle(m))
 	}
 	p.Unlearned = b.reasons(b.judged.tally[harness.Inconclusive])
-	p.Warnings = b.cards(b.judged.tally[harness.Warn])
+	p.Warnings = b.reasons(b.judged.tally[harness.Warn])
 	p.Skipped = b.reasons(b.judged.tally[harness.Skip])
 	p.Clauses = b.clauses()
 	p.Readings, p.Measured = b.readings(), b.measured()
@@ -354,10 +353,6 @@ func (b *builder) card(r harness.Result) card {
 	}
 	if v == harness.Fail {
 		c.Lead = "Does not hold:"
-	}
-	if v == harness.Warn {
-		// The consequence and the mending are those of an attack that worked; this one was refused.
-		c.Severity, c.Averted, c.Why, c.Fix = "", c.Severity, "", ""
 	}
 	if r.Source.File != "" {
 		c.Source = fmt.Sprintf("%s:%d", short(r.Source.File), r.Source.Line)

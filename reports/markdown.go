@@ -34,9 +34,9 @@ func Markdown(w io.Writer, run *harness.Run) error {
 	m.results("Inconclusive", j.tally[harness.Inconclusive])
 	m.outcomes(run)
 	m.results("Findings that do not count: of a lesser level, or waived", slices.Concat(j.lesser, j.waived))
-	m.results("Warnings", j.tally[harness.Warn])
+	m.reasons("Warnings", j.tally[harness.Warn])
 	m.measured(run)
-	m.skipped(j.tally[harness.Skip])
+	m.reasons("Not tested", j.tally[harness.Skip])
 	m.end()
 	_, err := io.WriteString(w, m.b.String())
 	return err
@@ -156,14 +156,15 @@ func (m *summary) measured(run *harness.Run) {
 	}
 }
 
-func (m *summary) skipped(results []harness.Result) {
+// reasons are results of which each reason is read once, with some of the keys.
+func (m *summary) reasons(title string, results []harness.Result) {
 	if len(results) == 0 {
 		return
 	}
-	m.heading(fmt.Sprintf("Not tested (%d)", len(results)))
-	m.table("Reason", "Results")
+	m.heading(fmt.Sprintf("%s (%d)", title, len(results)))
+	m.table("Reason", "Results", "For instance")
 	for _, g := range byReason(results) {
-		m.row(prose(brief(g.reason, 400)), fmt.Sprint(len(g.results)))
+		m.row(prose(brief(g.reason, 400)), fmt.Sprint(len(g.results)), code(g.results[0].Key))
 	}
 }
 

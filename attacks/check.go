@@ -252,6 +252,11 @@ func invalidRequestAtAuthorize() harness.Refusal {
 	return harness.Refusal{Status: []int{302, 303}, Errors: []string{"invalid_request"}, Where: []harness.Where{harness.InRedirect}}
 }
 
+// noTokenInFront is how a response type with a token is refused; where requests have to be pushed, PAR says so in its body (RFC 9126 §2.3).
+func noTokenInFront() harness.Refusal {
+	return harness.Refusal{Status: []int{302, 303, 400}, Errors: []string{"unsupported_response_type", "unauthorized_client", "invalid_request"}, Where: []harness.Where{harness.InRedirect, harness.InBody}}
+}
+
 func invalidClient(more ...string) harness.Refusal {
 	return harness.Refusal{Status: []int{400, 401}, Errors: append([]string{"invalid_client"}, more...), Where: []harness.Where{harness.InBody, harness.InTLS}}
 }

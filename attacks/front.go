@@ -277,7 +277,6 @@ func (f FrontChecks) all() []Check {
 // FrontChannel returns the single checks of the front channel.
 func FrontChannel() FrontChecks {
 	// A pushed request is refused in the body of the PAR endpoint (RFC 9126 §2.3).
-	noToken := harness.Refusal{Status: []int{302, 303, 400}, Errors: []string{"unsupported_response_type", "unauthorized_client", "invalid_request"}, Where: []harness.Where{harness.InRedirect, harness.InBody}}
 	return FrontChecks{
 		CodeReplayAccessToken: Check{ID: "code-replay-revokes-access-token", Title: "revokes the access token when its code is used again", Clause: rfc6749("4.1.2"), Level: harness.Should, Severity: harness.Medium,
 			Threat: harness.TokenReplay, Refusal: invalidToken(), Covers: "CODE-AS-02.1", Harm: RevokesGrants, Why: "when a code was stolen, whoever came first keeps working tokens", Fix: "revoke what was issued from a code when it comes again"},
@@ -296,9 +295,9 @@ func FrontChannel() FrontChecks {
 		RedirectAfterConsent: Check{ID: "redirect-after-consent", Title: "does not make the browser send a form on (after the consent form)", Clause: rfc9700("4.12"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.Leakage, Covers: "CODE-AS-13.2", Why: "with 307 or 308 the browser posts the form to the client", Fix: "redirect with 303 after a form"},
 		ImplicitToken: Check{ID: "implicit-token", Title: "issues no access token in the redirect (response_type=token)", Clause: rfc9700("2.1.2"), Level: harness.Should, Severity: harness.Medium,
-			Threat: harness.Leakage, Refusal: noToken, Covers: "CODE-AS-14.1", Why: "tokens leak through the browser's history, referrers and injected scripts", Fix: "do not offer the implicit grant"},
+			Threat: harness.Leakage, Refusal: noTokenInFront(), Covers: "CODE-AS-14.1", Why: "tokens leak through the browser's history, referrers and injected scripts", Fix: "do not offer the implicit grant"},
 		HybridToken: Check{ID: "hybrid-code-token", Title: "issues no access token in the redirect (response_type=code token)", Clause: rfc9700("2.1.2"), Level: harness.Should, Severity: harness.Medium,
-			Threat: harness.Leakage, Refusal: noToken, Covers: "CODE-AS-14.2", Why: "tokens leak through the browser's history, referrers and injected scripts", Fix: "do not offer hybrid response types with token"},
+			Threat: harness.Leakage, Refusal: noTokenInFront(), Covers: "CODE-AS-14.2", Why: "tokens leak through the browser's history, referrers and injected scripts", Fix: "do not offer hybrid response types with token"},
 		PasswordGrant: Check{ID: "password-grant", Title: "does not offer the password grant", Clause: rfc9700("2.4"), Level: harness.Must, Severity: harness.Medium,
 			Threat:  harness.Leakage,
 			Refusal: harness.Refusal{Status: []int{400, 401}, Errors: []string{"unsupported_grant_type", "unauthorized_client", "invalid_client"}, Where: []harness.Where{harness.InBody}},

@@ -25,9 +25,8 @@ func (p PageChecks) All() []Check {
 
 // Pages returns the checks of what a browser gets to see.
 func Pages() PageChecks {
-	noToken := harness.Refusal{Status: []int{302, 303, 400}, Errors: []string{"unsupported_response_type", "unauthorized_client", "invalid_request"}, Where: []harness.Where{harness.InRedirect}}
 	implicit := func(id, title, covers string, level harness.Level, severity harness.Severity, why, fix string) Check {
-		return Check{ID: id, Title: title, Clause: rfc9700("2.1.2"), Level: level, Severity: severity, Threat: harness.Leakage, Refusal: noToken, Covers: covers, Why: why, Fix: fix}
+		return Check{ID: id, Title: title, Clause: rfc9700("2.1.2"), Level: level, Severity: severity, Threat: harness.Leakage, Refusal: noTokenInFront(), Covers: covers, Why: why, Fix: fix}
 	}
 	replay := func(id, title, covers, needs string) Check {
 		return Check{ID: id, Title: title, Clause: harness.Clause{Spec: "OAuth 2.1 draft-16", Section: "7.5.3"}, Level: harness.Hardening, Severity: harness.Low, Threat: harness.DenialOfService, Covers: covers, Needs: needs, Harm: RevokesGrants,

@@ -197,7 +197,7 @@ func formAt(a attacks.CodeAttack, o harness.Outcome) harness.Refusal {
 	}
 	// A pushed request is refused in the body of the PAR endpoint (RFC 9126 §2.3).
 	if o.At == "the PAR endpoint" {
-		return harness.Refusal{Status: []int{400}, Errors: []string{"invalid_request"}, Where: []harness.Where{harness.InBody}}
+		return harness.Refusal{Status: []int{400}, Errors: append([]string{"invalid_request"}, a.Refusal.Errors...), Where: []harness.Where{harness.InBody}}
 	}
 	return a.Refusal
 }

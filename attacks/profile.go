@@ -128,7 +128,7 @@ func differences() []difference {
 			OAuth21: {unasked, "OAuth 2.1 §10.2: the token request has no redirect_uri any more"}}},
 		{"redirect-uri-of-other-place redirect-uri-unregistered-at-token", "RFC 6749 §4.1.3: the redirect_uri of the token request is that of the authorization request", says{
 			OAuth21: {hardening, "OAuth 2.1 §10.2: redirect_uri is compared for older clients only; PKCE does what it was for"}}},
-		{"implicit-token hybrid-code-token", "RFC 9700 §2.1.2: clients should not use response types with a token", says{
+		{"implicit-token implicit-token-in-query hybrid-code-token hybrid-id-token-token", "RFC 9700 §2.1.2: clients should not use response types with a token", says{
 			RFC:     {hardening, "RFC 6749 §4.2 defines the implicit grant"},
 			OAuth21: {must, "OAuth 2.1 §10.1: the implicit grant is gone"},
 			FAPI2:   {must, "FAPI 2.0 §5.3.2.2 item 1: response_type is code"}}},

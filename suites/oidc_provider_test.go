@@ -107,7 +107,6 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			// UserInfo answers 400 invalid_request to the DPoP scheme without a proof (lib/helpers/oidc_context.js).
 			"dpop-no-proof@userinfo/*",
 			// The same file, and the recipe's accounts.mjs: a scheme that is neither Bearer nor DPoP is answered with 400.
-			"resource-basic-credentials@*",
 			// A token for UserInfo is no token of /accounts and the other way round, whatever its scope: the answer is invalid_token
 			// (accounts.mjs, lib/actions/userinfo.js).
 			"resource-scope@*",

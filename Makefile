@@ -32,13 +32,13 @@ endif
 
 # What runs the whole suite over and over, and the command with its processes, are tested without the race detector, which would make
 # them several times longer; the first line sees the same code at work in the other tests.
-long := TestKillMatrix|TestBrokenCopies|TestDialects|TestOIDCProvider
+long := TestKillMatrix|TestBrokenCopies|TestDialects|TestOIDCProvider|TestTheSoundTargetUnderEveryProfile|TestFaultsBreakWhatTheySay
 
 test: lint npm ## every test of popcheck itself, after lint
 	@test -n '$(race)' || echo 'make: no C compiler: testing without the race detector' >&2
 	$(GO) test $(race) -shuffle=on -timeout 20m -skip '^($(long))$$' ./attacks/... ./fixtures/... ./harness/... ./reports/... ./suites/...
 	$(GO) test -shuffle=on -timeout 20m .
-	$(GO) test -shuffle=on -timeout 30m -run '^($(long))$$' ./suites
+	$(GO) test -shuffle=on -timeout 30m -run '^($(long))$$' ./fixtures ./suites
 
 lint: $(staticcheck) ## go vet, staticcheck and gofmt
 	$(GO) vet ./...

@@ -68,8 +68,10 @@ func (w *witness) wrap(h http.Handler) http.Handler {
 		w.values("sent", form)
 		w.values("sent", r.URL.Query())
 		w.public(form.Get("code_challenge"), r.URL.Query().Get("code_challenge"))
-		if uri := form.Get("request_uri"); strings.HasPrefix(uri, "https://attacker.example/") { // pushed inside a request: nobody issued it
-			w.public(uri)
+		for _, uri := range []string{form.Get("request_uri"), r.URL.Query().Get("request_uri")} {
+			if strings.HasPrefix(uri, "https://") { // an attack's own address: this server issues urn:
+				w.public(uri)
+			}
 		}
 		for _, proof := range r.Header["Dpop"] {
 			for _, one := range strings.Split(proof, ",") {
@@ -100,8 +102,11 @@ func (w *witness) wrap(h http.Handler) http.Handler {
 				}
 			}
 		}
-		for _, m := range regexp.MustCompile(`type="hidden"[^>]*value="([^"]+)"`).FindAllStringSubmatch(answer.Body.String(), -1) {
-			w.note("hidden field", m[1])
+		for _, m := range regexp.MustCompile(`type="hidden" name="([^"]*)" value="([^"]+)"`).FindAllStringSubmatch(answer.Body.String(), -1) {
+			if m[1] == "iss" || m[1] == "state" { // of a form_post answer: neither is a secret in any other response mode
+				w.public(m[2])
+			}
+			w.note("hidden field", m[2])
 		}
 		for name, values := range answer.Header() {
 			rw.Header()[name] = values
@@ -115,7 +120,7 @@ func (w *witness) wrap(h http.Handler) http.Handler {
 func (w *witness) proof(compact string) {
 	w.note("proof", compact)
 	parts := strings.Split(compact, ".")
-	if len(parts) == 3 {
+	if len(parts) == 3 && strings.Trim(parts[2], "A") != "" { // nobody needs a key for a signature of zeros
 		w.note("signature of a proof", parts[2])
 	}
 	if header, err := base64.RawURLEncoding.DecodeString(parts[0]); err == nil {

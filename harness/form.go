@@ -80,11 +80,6 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontCha
 			return front, nil
 		}
 		pages++
-		for _, f := range form.inputs {
-			if f.kind == "hidden" && len(f.value) >= 12 {
-				tr.Redactor.Register("form value", f.value)
-			}
-		}
 		kind := ConsentForm
 		if form.onlyHidden() {
 			kind = HiddenForm
@@ -200,8 +195,21 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 		for _, c := range given {
 			b.sameSite[c.Name+"="+c.Value] = c.SameSite
 		}
+		tr.registerHidden(readPage(answer))
 	}
 	return answer
+}
+
+// registerHidden makes known what a page hides in its forms, whether a form is used or not: it may be what guards it against other sites.
+// The issuer and the state of a form_post answer are no secrets.
+func (tr *Trace) registerHidden(p *page) {
+	for _, form := range p.forms {
+		for _, f := range form.inputs {
+			if f.kind == "hidden" && len(f.value) >= 12 && f.name != "iss" && f.name != "state" {
+				tr.Redactor.Register("form value", f.value)
+			}
+		}
+	}
 }
 
 var refreshTarget = regexp.MustCompile(`(?i)^\s*(\d*)(?:\.\d*)?\s*[;,]\s*(?:url\s*=\s*)?['"]?([^'"]+)`)

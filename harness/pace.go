@@ -12,10 +12,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What is waited for when a target asks for rest: with each time in a row twice as long where it does not say how long. A rest that
-// is longer, or a sum that is, ends the run, which says so.
+// What is waited for when a target asks for rest: where it does not say how long, each time in a row twice as long, to a length that
+// sees ten such answers through a limiter's minute. A rest that it names and that is longer, or a sum that is, ends the run, which says so.
 const (
 	firstRest   = time.Second
+	unnamedRest = 10 * time.Second
 	longestRest = 2 * time.Minute
 	restBudget  = 30 * time.Minute
 	// honestTries is how often an honest call is sent that the target did not want to hear now.
@@ -75,7 +76,7 @@ func (p *pacer) rest(now time.Time, wanted time.Duration, honest bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if wanted == 0 {
-		wanted = min(firstRest<<min(p.inRow, 20), longestRest)
+		wanted = min(firstRest<<min(p.inRow, 20), unnamedRest)
 	}
 	p.inRow++
 	p.asked++

@@ -1173,7 +1173,7 @@ func escapeAt(s string, i int, out []byte) (int, []byte) {
 	return 0, out
 }
 
-// unicodeEscape is the value of the \uXXXX that s begins with, or -1.
+// unicodeEscape is the value of the escape (\u and four hex digits) that s begins with, or -1.
 func unicodeEscape(s string) rune {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return -1

@@ -27,18 +27,21 @@ func agedCode(s *expect.Suite) {
 		return
 	}
 	at.Client = trial.Client.ClientID
-	s.It(check, at, func(c *expect.Case) {
-		if s.Aged.Code == nil {
-			c.Unlearned("there is no code that could grow old: %s", s.Aged.WhyNot)
-		}
-		who := s.Honest(s.Aged.Trial.Client, s.Aged.Trial.Binding)
-		c.GrownOld(s.Aged.Made.Add(attacks.CodeAge))
-		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
-			return c.Loot(c.Redeem(s.Aged.Code, harness.TokenRequest{Who: who}), harness.CodeGrant)
-		}, "a new code")
-		c.Measured("a code of %s", attacks.CodeAge)
-		c.Refuses(answer, check.Refusal)
-	})
+	s.It(check, at, func(c *expect.Case) { redeemOld(c, s.Aged, s.Aged.Code, attacks.CodeAge) })
+}
+
+// redeemOld redeems a code of an age, between redemptions of new ones.
+func redeemOld(c *expect.Case, aged *harness.Aged, code *harness.Authorization, age time.Duration) {
+	if code == nil {
+		c.Unlearned("there is no code that could grow old: %s", aged.WhyNot)
+	}
+	who := c.Honest(aged.Trial.Client, aged.Trial.Binding)
+	c.GrownOld(aged.Made.Add(age))
+	answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
+		return c.Loot(c.Redeem(code, harness.TokenRequest{Who: who}), harness.CodeGrant)
+	}, "a new code")
+	c.Measured("a code of %s", age)
+	c.Refuses(answer, c.Check.Refusal)
 }
 
 // agedRequest uses a request_uri after the end that its server named (RFC 9126 §4).

@@ -168,18 +168,7 @@ func fapiCode(s *expect.Suite) {
 	if t := anyCodeClient(s); t != nil {
 		at.Client = t.Client.ClientID // that of the older code: what is at one place is tried in this order
 	}
-	s.It(check, at, func(c *expect.Case) {
-		if s.Aged.Second == nil {
-			c.Unlearned("there is no code that could grow old: %s", s.Aged.WhyNot)
-		}
-		who := s.Honest(s.Aged.Trial.Client, s.Aged.Trial.Binding)
-		c.GrownOld(s.Aged.Made.Add(attacks.FAPICodeAge))
-		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
-			return c.Loot(c.Redeem(s.Aged.Second, harness.TokenRequest{Who: who}), harness.CodeGrant)
-		}, "a new code")
-		c.Measured("a code of %s", attacks.FAPICodeAge)
-		c.Refuses(answer, check.Refusal)
-	})
+	s.It(check, at, func(c *expect.Case) { redeemOld(c, s.Aged, s.Aged.Second, attacks.FAPICodeAge) })
 }
 
 func fapiAssertions(s *expect.Suite) {

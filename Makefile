@@ -7,6 +7,7 @@ STATICCHECK := 0.8.2
 # Plain numbers for HTTP statuses read well beside the wire, above all in tests.
 CHECKS      := inherit,-ST1013
 OIDC        := fixtures/targets/oidc-provider
+ONLY        ?= *
 
 # A tool that was built by an older Go cannot read the code for a newer one, so its name has both versions.
 staticcheck := bin/staticcheck-$(STATICCHECK)-$(shell $(GO) env GOVERSION)
@@ -14,7 +15,7 @@ staticcheck := bin/staticcheck-$(STATICCHECK)-$(shell $(GO) env GOVERSION)
 race        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help test-target test lint build kill tables clean npm
+.PHONY: help test-target test lint build kill tables vendors clean npm
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -56,20 +57,16 @@ tables: ## write what is generated from the catalogue anew, after a new check
 	$(GO) test ./attacks -run '^TestCoverage$$' -update
 	$(GO) test ./suites -run '^TestWhatWasSent$$' -update
 
+vendors: build ## run popcheck on every real server that this machine can start, and write their matrix (ONLY='key*' ARGS='--slow')
+	$(GO) run ./vendors -only '$(ONLY)' -- $(ARGS)
+
 clean: ## remove what make and popcheck left here
-	rm -rf bin popcheck-out $(OIDC)/node_modules $(OIDC)/run
+	rm -rf bin popcheck-out vendors-out $(OIDC)/node_modules fixtures/targets/*/run
 
 $(staticcheck):
 	GOBIN='$(CURDIR)/bin' $(GO) install honnef.co/go/tools/cmd/staticcheck@v$(STATICCHECK)
 	@mv bin/staticcheck $@
 
-# Without npm the tests against oidc-provider are skipped; where CI is set that is a failure.
+# Where a recipe misses something (77) the tests against it are skipped; where CI is set that is a failure.
 npm:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(OIDC)/node_modules/.package-lock.json; \
-	elif [ -n "$$CI" ]; then echo 'make: CI is set, and there is no npm' >&2; exit 1; \
-	else echo 'make: no npm: the tests against oidc-provider are skipped' >&2; fi
-
-# npm leaves this copy of the lock file when it has installed everything.
-$(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
-	cd $(OIDC) && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@
+	@$(OIDC)/install || { status=$$?; test $$status = 77 && test -z "$$CI" || exit $$status; }

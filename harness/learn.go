@@ -677,10 +677,3 @@ func (t *Tester) observeCapabilities() {
 	}
 	nonce("nonce-rs", resources)
 }
-
-// Product is what the server says of itself in its metadata or the Server header, if anything.
-func (t *Tester) Product() (name, version string) {
-	name, version, _ = strings.Cut(t.serverHeader, "/")
-	version, _, _ = strings.Cut(version, " ")
-	return t.Redactor.Text(name), t.Redactor.Text(version)
-}

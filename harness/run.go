@@ -75,14 +75,15 @@ type RunRests struct {
 	PerSecond float64 `json:"requests_per_second,omitempty"` // at the end of the run; 0: not limited
 }
 
-// RunTarget is what was tested. Product and Version are what the target says of itself, if anything.
+// RunTarget is what was tested. Product, Version and Recipe are what the target file says of it or, for the first two, its Server header.
 type RunTarget struct {
 	Name    string `json:"name"`
 	Issuer  string `json:"issuer"`
 	Product string `json:"product"`
 	Version string `json:"version"`
-	File    string `json:"file"`            // "embedded" for the reference target
-	Fault   string `json:"fault,omitempty"` // the fault that the embedded target ran with
+	Recipe  string `json:"recipe,omitempty"` // how it was started and set up
+	File    string `json:"file"`             // "embedded" for the reference target
+	Fault   string `json:"fault,omitempty"`  // the fault that the embedded target ran with
 }
 
 // Capability is something the target can do and how that is known: declared, discovered or observed.

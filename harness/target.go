@@ -21,6 +21,7 @@ type Target struct {
 	Dir  string // relative paths in the file start here
 
 	Name                string
+	Product             TargetProduct
 	Issuer              string
 	Metadata            map[string]any // overrides or replaces discovery, member by member
 	Authorized          bool

@@ -1182,6 +1182,7 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 	t.Authorized = l.flag(root, "authorized")
 	t.Profile = l.choice(root, "profile", profiles(), defaultProfile)
 	t.Name = l.targetName(root)
+	t.Product = l.product(root)
 	t.Limits = l.limits(root)
 	t.IntrospectionClient = l.introspectionClient(root)
 	t.CertificateHeader = l.matching(root, "certificate_header", fieldName, "write the name of a header field: letters, digits and hyphens")

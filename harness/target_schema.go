@@ -43,8 +43,9 @@ const (
 )
 
 func targetKeys() []string {
-	return []string{"name", "issuer", "metadata", "authorized", "hosts", "profile", "tls", "request", "clients", "users",
-		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "resources", "limits", "waivers", "capabilities"}
+	return append([]string{"name", "issuer", "metadata", "authorized", "hosts", "profile", "tls", "request", "clients", "users",
+		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "resources", "limits", "waivers", "capabilities"},
+		productKeys()...)
 }
 
 func clientKeys() []string {

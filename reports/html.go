@@ -523,7 +523,8 @@ func identity(run *harness.Run) []fact {
 	}
 	add("Target", orNone(run.Target.Name, "unnamed"))
 	add("Issuer", run.Target.Issuer)
-	add("Product", orNone(strings.TrimSpace(run.Target.Product+" "+run.Target.Version), "not said by the target"))
+	add("Product", orNone(strings.TrimSpace(run.Target.Product+" "+run.Target.Version), "not said"))
+	add("Recipe", run.Target.Recipe)
 	add("Target file", run.Target.File)
 	add("Fault", run.Target.Fault)
 	add("popcheck", fmt.Sprintf("%s, catalogue %s", orNone(run.Popcheck, "unknown"), orNone(run.Catalogue, "unknown")))

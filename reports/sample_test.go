@@ -89,7 +89,7 @@ func cleanRun() *harness.Run {
 	started := time.Date(2026, 11, 22, 9, 41, 7, 250e6, time.UTC)
 	run := &harness.Run{
 		Schema: harness.RunSchema, Popcheck: "1.0.0", Catalogue: "2026.11",
-		Target:  harness.RunTarget{Name: "staging", Issuer: "https://as.example.com", Product: "ExampleAuth", Version: "26.4.1", File: "staging.yaml"},
+		Target:  harness.RunTarget{Name: "staging", Issuer: "https://as.example.com", Product: "ExampleAuth", Version: "26.4.1", Recipe: "two nodes behind nginx", File: "staging.yaml"},
 		Profile: "bcp", ProfileText: "RFC 9700 (January 2025)", FailOn: harness.Must, Seed: 7405913, Started: started, Finished: started.Add(48*time.Second + 120*time.Millisecond), Complete: true,
 		Capabilities: map[string]harness.Capability{
 			"pkce": {Value: "yes", How: "discovered: code_challenge_methods_supported lists S256"}, "dpop": {Value: "yes", How: "discovered: dpop_signing_alg_values_supported lists ES256, RS256"},

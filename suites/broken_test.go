@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/popcheck/popcheck/fixtures/targets"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/suites"
 )
@@ -22,12 +23,10 @@ func (b broken) start() string { return strings.TrimSpace("--break " + b.id + " 
 
 func brokenCopies(t *testing.T) []broken {
 	t.Helper()
-	list, err := recipeCommand(t, "--list-breaks").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	list, err := targets.Ask(t.Context(), "oidc-provider", "--list-breaks")
+	unlessMissing(t, err)
 	var out []broken
-	for line := range strings.Lines(string(list)) {
+	for line := range strings.Lines(list) {
 		words := strings.Split(strings.TrimSpace(line), "\t")
 		if len(words) != 3 {
 			t.Fatalf("--list-breaks says %q", line)
@@ -40,7 +39,7 @@ func brokenCopies(t *testing.T) []broken {
 // TestBrokenWorker runs a part of the copies in a process of its own: Ginkgo's tree is global to a process.
 func TestBrokenWorker(t *testing.T) {
 	work(t, func(t *testing.T, start, selection string) (map[string]harness.Verdict, error) {
-		return verdictsOf(suites.Options{Target: startOIDCProvider(t, strings.Fields(start)...)}, selection)
+		return verdictsOf(suites.Options{Target: startTarget(t, "oidc-provider", strings.Fields(start)...)}, selection)
 	})
 }
 

@@ -48,16 +48,18 @@ func list(t *testing.T, args ...string) []listed {
 func TestImportsRunOneWay(t *testing.T) {
 	// What each package may import of this module.
 	may := map[string][]string{
-		".":              {"attacks", "fixtures", "harness", "reports", "suites"},
-		"suites":         {"attacks", "harness", "harness/expect", "suites/dpop", "suites/mtls", "suites/pkce"},
-		"suites/dpop":    {"attacks", "harness", "harness/expect"},
-		"suites/mtls":    {"attacks", "harness", "harness/expect"},
-		"suites/pkce":    {"attacks", "harness", "harness/expect"},
-		"harness/expect": {"attacks", "harness"},
-		"attacks":        {"harness"},
-		"reports":        {"harness"},
-		"harness":        {},
-		"fixtures":       {},
+		".":                {"attacks", "fixtures", "harness", "reports", "suites"},
+		"suites":           {"attacks", "harness", "harness/expect", "suites/dpop", "suites/mtls", "suites/pkce"},
+		"suites/dpop":      {"attacks", "harness", "harness/expect"},
+		"suites/mtls":      {"attacks", "harness", "harness/expect"},
+		"suites/pkce":      {"attacks", "harness", "harness/expect"},
+		"harness/expect":   {"attacks", "harness"},
+		"attacks":          {"harness"},
+		"reports":          {"harness"},
+		"harness":          {},
+		"fixtures":         {},
+		"fixtures/targets": {},
+		"vendors":          {"fixtures/targets", "harness", "reports"},
 	}
 	seen := map[string]bool{}
 	for _, p := range list(t, "./...") {

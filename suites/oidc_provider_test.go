@@ -1,85 +1,45 @@
 package suites_test
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
+	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/popcheck/popcheck/fixtures/targets"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/reports"
 	"github.com/popcheck/popcheck/suites"
 )
 
-const recipe = "../fixtures/targets/oidc-provider"
-
-// unless skips a test on a user's machine where a part is missing; in CI its absence is a failure.
-func unless(t *testing.T, found bool, missing string) {
+// unlessMissing ends the test with an error; where a part of a recipe is missing on a user's machine, the test is skipped.
+func unlessMissing(t *testing.T, err error) {
 	t.Helper()
-	if found {
-		return
+	if errors.Is(err, targets.ErrMissing) && os.Getenv("CI") == "" {
+		t.Skip(err)
 	}
-	if os.Getenv("CI") != "" {
-		t.Fatal(missing)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Skip(missing)
 }
 
-// recipeCommand is start.mjs of the recipe, with what it needs or not at all.
-func recipeCommand(t *testing.T, args ...string) *exec.Cmd {
+// startTarget starts a recipe, which has to be installed, and loads its target file; the server ends with the test.
+func startTarget(t *testing.T, name string, options ...string) *harness.Target {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	unless(t, err == nil, "node is not installed: the run against oidc-provider is left out")
-	version, err := exec.Command(node, "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	major, _ := strconv.Atoi(strings.Split(strings.TrimPrefix(strings.TrimSpace(string(version)), "v"), ".")[0])
-	unless(t, major >= 20, fmt.Sprintf("oidc-provider needs Node 20 or later, this is %s", version))
-	_, err = os.Stat(filepath.Join(recipe, "node_modules", "oidc-provider"))
-	unless(t, err == nil, "oidc-provider is not installed: run npm ci in fixtures/targets/oidc-provider (make test does)")
-	cmd := exec.Command(node, append([]string{"start.mjs"}, args...)...)
-	cmd.Dir = recipe
-	return cmd
-}
-
-// startOIDCProvider starts the recipe and loads its target file. The server ends with its standard input.
-func startOIDCProvider(t *testing.T, args ...string) *harness.Target {
-	t.Helper()
-	cmd := recipeCommand(t, append([]string{"--stdin", "--dir", t.TempDir()}, args...)...)
-	var complaints strings.Builder
-	cmd.Stderr = &complaints
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stdin.Close(); io.Copy(io.Discard, stdout); cmd.Wait() })
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if path, ok := strings.CutPrefix(lines.Text(), "ready: "); ok {
-			target, err := harness.LoadTarget(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return target
+	server, err := targets.Start(t.Context(), name, t.TempDir(), options...)
+	unlessMissing(t, err)
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
 		}
+	})
+	target, err := harness.LoadTarget(server.TargetFile)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("oidc-provider did not start: %s", complaints.String())
-	return nil
+	return target
 }
 
 // confirmed are the results on oidc-provider that are no pass, each looked up in its source, by the option of the recipe that they come
@@ -192,7 +152,7 @@ func TestOIDCProvider(t *testing.T) {
 	}
 	for _, arrangement := range arrangements {
 		t.Run(arrangement, func(t *testing.T) {
-			target := startOIDCProvider(t, strings.Fields(arrangement)...)
+			target := startTarget(t, "oidc-provider", strings.Fields(arrangement)...)
 			run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must})
 			if err != nil {
 				t.Fatal(err)

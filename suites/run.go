@@ -90,7 +90,8 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	for name, c := range run.Capabilities {
 		run.Capabilities[name] = harness.Capability{Value: c.Value, How: t.Redactor.Text(c.How)}
 	}
-	run.Target.Product, run.Target.Version = t.Product()
+	product := t.Product()
+	run.Target.Product, run.Target.Version, run.Target.Recipe = product.Name, product.Version, product.Recipe
 	sumUp(run, o.Target.Waivers)
 	run.Finished = time.Now().UTC()
 	return run, nil

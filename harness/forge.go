@@ -49,7 +49,10 @@ func (tr *Trace) Forge(compact string) (f *Forgery, ok bool) {
 // publishedKey is the key of the server's key set with that kid, as it is published; the only one where kid is empty.
 func (tr *Trace) publishedKey(kid string) json.RawMessage {
 	var set struct{ Keys []json.RawMessage }
-	if address := tr.Metadata.String("jwks_uri"); address != "" {
+	if own := tr.keys.tokens; own != nil {
+		data, _ := own.keySet()
+		json.Unmarshal(data, &set)
+	} else if address := tr.Metadata.String("jwks_uri"); address != "" {
 		if answer := tr.Do(Request{Step: "key set", Method: "GET", URL: address}); answer.OK() && answer.Status == 200 {
 			json.Unmarshal(answer.Body, &set)
 		}

@@ -63,6 +63,7 @@ type keyRing struct {
 	certs      map[string]*Certificate // by client_id
 	assertions map[string]*Key         // by client_id
 	issuer     *Key                    // of the assertions of the JWT bearer grant, or nil
+	tokens     *Key                    // of popcheck's own access tokens, or nil
 
 	mu        sync.Mutex
 	made      map[string]*Key   // for this run, by name
@@ -219,7 +220,7 @@ func (t *Tester) StrangerCA(like *Certificate) (*Authority, error) {
 // Honest is the identity of a client as it is registered, with the binding that it asks for.
 func (t *Tester) Honest(c *Client, b Binding) Identity {
 	id := Identity{Client: c}
-	if c.MutualTLS() {
+	if c.MutualTLS() || c.HasGrant(BroughtGrant) { // a token that is bound twice wants both
 		id.Cert = t.CertificateOf(c)
 	}
 	switch b {

@@ -98,6 +98,12 @@ func parseKey(name string, data []byte) (*Key, error) {
 	return key, err
 }
 
+// fits reports whether a JWS algorithm can sign with the key.
+func (k *Key) fits(alg string) bool {
+	_, err := signJWS(alg, k.private, "popcheck")
+	return err == nil
+}
+
 // PublicJWK is the public key as ordered members, required members first.
 func (k *Key) PublicJWK() Object { return jwkObject(k.public) }
 

@@ -117,7 +117,11 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	tr := t.Trace(ctx, "preflight")
 	l := &Learned{Capabilities: map[string]Capability{}, distrusted: map[string]string{}, challenged: map[string]bool{}, nonceless: map[string]bool{}, namesDPoP: map[string]bool{}}
 	t.Learned = l
-	t.Metadata = tr.Discover()
+	if t.Target.Alone() {
+		t.Metadata = t.ownMetadata()
+	} else {
+		t.Metadata = tr.Discover()
+	}
 	if p := t.Metadata.Problem; p != "" {
 		l.Problems = append(l.Problems, "the metadata of "+t.Target.Issuer+" could not be read: "+p+"; is the server running, is issuer right? Endpoints can also be named under metadata")
 		l.set("as-metadata", NotKnown, p)
@@ -133,11 +137,18 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	t.discoverCapabilities()
 	t.tryUnknownTokens(tr)
 	t.tryUnknownCode(tr)
-	for i := range t.Target.Clients {
-		t.tryClient(tr, &t.Target.Clients[i])
+	if t.Target.Alone() {
+		t.learnAlone(tr)
+	} else {
+		for i := range t.Target.Clients {
+			t.tryClient(tr, &t.Target.Clients[i])
+		}
 	}
 	t.tryWithoutNonce(tr)
 	t.observeCapabilities()
+	if t.Target.Alone() {
+		t.noServer()
+	}
 	if !t.Slow {
 		l.set("slow", No, "this run does not wait for minutes")
 	} else {
@@ -275,7 +286,7 @@ func (t *Tester) bindings(c *Client) []Binding {
 		return []Binding{DPoPBound}
 	case c.MutualTLS():
 		return []Binding{CertificateBound}
-	case t.offersDPoP():
+	case !t.Target.Alone() && t.offersDPoP():
 		return []Binding{Unbound, DPoPBound}
 	}
 	return []Binding{Unbound}
@@ -571,6 +582,10 @@ func (tr *Trace) Obtain(who Identity, grant string) Outcome {
 		return tr.ClientCredentials(TokenRequest{Who: who})
 	case JWTBearerGrant:
 		return tr.JWTBearer(TokenRequest{Who: who})
+	case SelfIssuedGrant:
+		return tr.Mint(who, nil)
+	case BroughtGrant:
+		return tr.brought(who)
 	case RefreshGrant:
 		o := tr.Obtain(who, CodeGrant)
 		if o.State != Granted {
@@ -604,8 +619,13 @@ func (tr *Trace) ObtainFor(who Identity, grant string, r *Resource, scope string
 	if r.Indicator == "" && scope == "" {
 		return tr.Obtain(who, grant)
 	}
-	if grant == ClientCredentialsGrant {
+	switch grant {
+	case ClientCredentialsGrant:
 		return tr.ClientCredentials(TokenRequest{Who: who, Change: asked})
+	case SelfIssuedGrant:
+		return tr.mint(who, r, scope, nil)
+	case BroughtGrant:
+		return tr.brought(who)
 	}
 	o := tr.Authorize(AuthorizationRequest{Who: who, Change: asked})
 	if o.State != Granted {
@@ -650,7 +670,11 @@ func (t *Tester) observeCapabilities() {
 	if l.Capabilities["jwt-at"].Value == string(No) {
 		l.set("jwt-at", No, "observed: access tokens are opaque")
 	}
-	if !t.offersDPoP() {
+	switch {
+	case t.offersDPoP():
+	case t.Target.Alone():
+		l.set("dpop", No, "declared: no token of the target file is bound to a key")
+	default:
 		l.set("dpop", No, "discovered: the metadata has no dpop_signing_alg_values_supported, and no client asks for bound tokens")
 	}
 	if l.PKCEOptional != nil {

@@ -90,6 +90,9 @@ func (tr *Trace) Ask(q ResourceCall) Outcome {
 		if address != m.URL || m.Method != q.Resource.Method {
 			r.Changed = append(r.Changed, "address")
 		}
+		if minted, own := tr.minted[q.Token]; own {
+			r.Decoded, r.Changed = append(r.Decoded, minted.Decoded), append(r.Changed, minted.changed...)
+		}
 		return r, nil
 	})
 	if err != nil {
@@ -118,7 +121,7 @@ func (t *Tester) ResourcesFor(c *Client, grant string) []*Resource {
 		r := &t.Target.Resources[i]
 		fits := true
 		for _, s := range strings.Fields(r.Scope) {
-			fits = fits && slices.Contains(own, s)
+			fits = fits && (slices.Contains(own, s) || len(own) == 0 && c.HasGrant(BroughtGrant))
 		}
 		if fits && !(backend(grant) && r.URL == t.Metadata.String("userinfo_endpoint")) {
 			out = append(out, r)
@@ -133,7 +136,9 @@ func (t *Tester) ResourcesFor(c *Client, grant string) []*Resource {
 }
 
 // backend reports whether a grant is used without a login: its tokens have no scope that speaks of a user.
-func backend(grant string) bool { return grant == ClientCredentialsGrant || grant == JWTBearerGrant }
+func backend(grant string) bool {
+	return grant == ClientCredentialsGrant || grant == JWTBearerGrant || grant == SelfIssuedGrant
+}
 
 // Spend shows whether an access token is worth anything: at a resource; failing that by introspection; failing that because it
 // is signed by the server and not expired. Got says which. A token that opened nothing is Refused; where nothing can be

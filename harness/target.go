@@ -37,6 +37,8 @@ type Target struct {
 	SecondClientCA      *KeyPair // another one, which it trusts for others than these clients (RFC 8705 §7.4)
 	CertificateHeader   string   // the header field in which the deployment's proxy forwards client certificates
 	AssertionIssuer     *AssertionIssuer
+	TokenIssuer         *TokenIssuer   // popcheck itself, in place of an authorization server
+	Tokens              []BroughtToken // the same, where it issues none
 	Resources           []Resource
 	Limits              Limits
 	Waivers             []Waiver
@@ -150,7 +152,7 @@ func (t *Target) Client(id string) *Client {
 func (c *Client) HasGrant(grant string) bool { return slices.Contains(c.GrantTypes, grant) }
 
 // Secret is a value of the target file that must never reach a report.
-// Kind is client_secret, password, totp_seed, private_key, request_header or proxy_userinfo.
+// Kind is client_secret, access_token, password, totp_seed, private_key, request_header or proxy_userinfo.
 type Secret struct {
 	Kind, Value string
 }
@@ -175,6 +177,16 @@ func (t *Target) Secrets() []Secret {
 	}
 	if t.AssertionIssuer != nil {
 		add("private_key", keyForms(t.AssertionIssuer.PrivateKey)...)
+	}
+	if i := t.TokenIssuer; i != nil {
+		add("private_key", keyForms(i.PrivateKey)...)
+		if i.Certificate != nil {
+			add("private_key", keyForms(i.Certificate.Key)...)
+		}
+	}
+	for _, b := range t.Tokens {
+		add("access_token", b.Token)
+		add("private_key", keyForms(b.PrivateKey)...)
 	}
 	for _, ca := range []*KeyPair{t.ClientCA, t.SecondClientCA} {
 		if ca != nil {
@@ -298,7 +310,9 @@ func (t *Target) namedHosts() []namedHost {
 		}
 		all = append(all, namedHost{key: key, host: CanonicalHost(u.Hostname()), port: port})
 	}
-	addURL("issuer", t.Issuer)
+	if !t.Alone() { // the issuer of popcheck's own tokens is a name
+		addURL("issuer", t.Issuer)
+	}
 	for _, name := range sortedKeys(t.Metadata) {
 		addMetadata(addURL, name, t.Metadata[name])
 	}

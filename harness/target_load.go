@@ -1152,8 +1152,6 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 	if !ok {
 		return
 	}
-	l.needs(root, "issuer", "write issuer: https://as.example.com")
-	l.needs(root, "clients", "list at least one client")
 	sections := map[string]func(yamlPlace){
 		"metadata":         func(at yamlPlace) { t.Metadata = l.metadata(at) },
 		"hosts":            func(at yamlPlace) { t.Hosts = l.texts(at, l.hostEntry) },
@@ -1179,6 +1177,7 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 			sections[key](at)
 		}
 	}
+	l.alone(root)
 	t.Authorized = l.flag(root, "authorized")
 	t.Profile = l.choice(root, "profile", profiles(), defaultProfile)
 	t.Name = l.targetName(root)
@@ -1194,7 +1193,11 @@ func (l *targetLoader) targetName(root yamlTable) string {
 	if root.has("name") {
 		return l.matching(root, "name", `^[^\x00-\x1f\x7f]{1,200}$`, "write one line of at most 200 characters")
 	}
-	if u, err := url.Parse(l.target.Issuer); err == nil {
+	known := l.target.Issuer
+	if l.target.Alone() && len(l.target.Resources) > 0 {
+		known = l.target.Resources[0].URL
+	}
+	if u, err := url.Parse(known); err == nil {
 		return u.Host
 	}
 	return ""

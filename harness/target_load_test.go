@@ -210,6 +210,9 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// alone begins a file of a resource without an authorization server.
+const alone = "resources: [{name: r, url: 'http://localhost/r'}]\ntoken_issuer:\n"
+
 // goodSamples are accepted by loader and schema alike.
 func goodSamples(t testing.TB) map[string]string {
 	rest := codeClient + "users: [{username: a, password: b}]\n"
@@ -223,6 +226,8 @@ func goodSamples(t testing.TB) map[string]string {
 		"users":                 rest,
 		"assertion issuer":      minimal + "assertion_issuer: {issuer: 'https://idp.example', private_key: {file: worker.key}, subject: alice}\n",
 		"assertion audience":    minimal + "assertion_issuer: {issuer: idp, private_key: {file: worker.key}, subject: alice, audience: 'https://as.example/token'}\n",
+		"token issuer":          "token_issuer: {issuer: 'http://127.0.0.1:9400', claims: {aud: [a, b], n: 1, o: {p: null}}, bindings: [dpop]}\nresources: [{name: r, url: 'http://localhost/r'}]\n",
+		"brought tokens":        "tokens: [{name: a, token: {file: secret.txt}, certificate: {cert: bank.crt, key: bank.key}}]\nresources: [{name: r, url: 'http://localhost/r'}]\n",
 		"totp":                  codeClient + "users: [{username: a, password: {file: secret.txt}, totp_seed: jbsw y3dp}]\n",
 		"exec without users":    codeClient + "login: {driver: exec, command: ./login.sh --fast}\n",
 		"exec with a list":      codeClient + "login: {driver: exec, command: [login, 'a b', '']}\n",
@@ -312,6 +317,14 @@ func badSamples() map[string]badSample {
 		"unknown key of a key pair": {withCertificate("{cert: bank.crt, key: bank.key, chain: x}"), "clients[0].certificate.chain: unknown key", schemaRefuses},
 		"unknown key of client_ca":  {minimal + "client_ca: {cert: ca.crt, key: ca.key, x: y}\n", "client_ca.x: unknown key", schemaRefuses},
 		"unknown key of issuer":     {minimal + "assertion_issuer: {issuer: a, private_key: {file: worker.key}, subject: b, aud: c}\n", "t.yaml:6: assertion_issuer.aud: unknown key; known here: issuer, private_key", schemaRefuses},
+		"no way to the keys":        {alone + "  issuer: idp\n", "t.yaml:3: token_issuer: tells no way in which the resources get its keys; add listen", schemaSilent},
+		"a listener for everyone":   {alone + "  issuer: idp\n  listen: 0.0.0.0:9400\n", `token_issuer.listen: "0.0.0.0:9400" is no address of this machine alone`, schemaRefuses},
+		"a claim that checks set":   {alone + "  issuer: http://127.0.0.1:9400\n  claims: {exp: 1}\n", "token_issuer.claims.exp: popcheck sets it itself; remove it", schemaRefuses},
+		"an algorithm of none":      {alone + "  issuer: idp\n  private_key: {file: worker.key}\n  algorithm: RS256\n", "token_issuer.algorithm: RS256 is no algorithm of the private_key", schemaSilent},
+		"an issuer beside another":  {alone + "  issuer: http://127.0.0.1:9400\nissuer: http://127.0.0.1:9000\n", "t.yaml:4: issuer: stands beside token_issuer, which is for resources without", schemaRefuses},
+		"an issuer for nothing":     {"token_issuer: {issuer: 'http://127.0.0.1:9400'}\n", "t.yaml:1: needs resources; with token_issuer list at least one", schemaRefuses},
+		"tokens of two kinds":       {alone + "  issuer: http://127.0.0.1:9400\ntokens: [{name: a, token: b}]\n", "tokens: stands beside token_issuer; keep one of the two", schemaRefuses},
+		"two tokens of a name":      {"tokens: [{name: a, token: b}, {name: a, token: c}]\nresources: [{name: r, url: 'http://localhost/r'}]\n", "tokens[1].name: is the name of another token too", schemaSilent},
 		"a key that is no word":     {minimal + "\"a\\nb\": x\n", `t.yaml:6: ["a\nb"]: unknown key`, schemaRefuses},
 		"duplicate key":             {minimal + "name: a\nname: b\n", "t.yaml:7: name: is a duplicate: line 6 has this key too", schemaSilent},
 		"duplicate key in metadata": {minimal + "metadata: {x: {a: 1, a: 2}}\n", "t.yaml:6: metadata.x.a: is a duplicate", schemaSilent},
@@ -1003,7 +1016,7 @@ func TestThePageNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := slices.Concat(targetKeys(), clientKeys(), KnownCapabilities(), authMethods(), grantTypes(), profiles(), loginDrivers(),
+	words := slices.Concat(targetKeys(), clientKeys(), issuerKeys(), tokenKeys(), reservedClaims(), tokenAlgorithms(), bindingNames(), KnownCapabilities(), authMethods(), grantTypes(), profiles(), loginDrivers(),
 		[]string{"ca", "headers", "proxy", "resolve", "username", "password", "totp_seed", "totp", "driver", "fields", "command", "url", "method",
 			"grants", "status", "requests_per_second", "timeout", "body", "redirects", "failed_logins", "id", "key", "reason", "until", "cert", "env", "file"})
 	for _, word := range words {
@@ -1061,7 +1074,7 @@ func FuzzParseTarget(f *testing.F) {
 				t.Errorf("%s is attacked without permission", n.host)
 			}
 		}
-		if len(target.Clients) == 0 || !target.HostAllowed(target.namedHosts()[0].host) {
+		if len(target.Clients) == 0 && (target.TokenIssuer == nil || len(target.TokenIssuer.Bindings) > 0) || len(target.namedHosts()) == 0 || !target.HostAllowed(target.namedHosts()[0].host) {
 			t.Errorf("no clients, or the issuer %q may not be contacted", target.Issuer)
 		}
 		target.Secrets()

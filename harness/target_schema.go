@@ -44,8 +44,8 @@ const (
 
 func targetKeys() []string {
 	return append([]string{"name", "issuer", "metadata", "authorized", "hosts", "profile", "tls", "request", "clients", "users",
-		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "resources", "limits", "waivers", "capabilities"},
-		productKeys()...)
+		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "token_issuer", "tokens", "resources",
+		"limits", "waivers", "capabilities"}, productKeys()...)
 }
 
 func clientKeys() []string {

@@ -57,6 +57,7 @@ type Worker struct {
 	Index, Of int    // from 0
 	RunID     string // of the run; "" for a new one
 	Key       []byte // of the names of secrets; nil for a new one
+	IssuerKey []byte // of the token issuer, a JWK; nil for that of the target file, or a new one
 }
 
 // bornApart parts the numbers of the secrets that two workers come to know: access_token#1 and access_token#100001 are two tokens.
@@ -92,6 +93,9 @@ func NewWorker(target *Target, version string, w Worker) (*Tester, error) {
 		t.Redactor.Register(s.Kind, s.Value)
 	}
 	if t.keys, err = newKeyRing(target, t.Redactor); err != nil {
+		return nil, err
+	}
+	if err = t.keys.ownHolders(target, w.IssuerKey); err != nil {
 		return nil, err
 	}
 	t.sessions, t.consents = newSessions(target), newConsents()

@@ -24,6 +24,8 @@ type Trace struct {
 	exchanges []Exchange
 	unheard   int   // requests that stayed without an answer but that the target wants rest
 	held      *held // of a request that is sent at the same moment as others
+
+	minted map[string]tokenShown // the access tokens that popcheck made for this check
 }
 
 // Trace begins the record of one check; its id goes into every request's User-Agent.

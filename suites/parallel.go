@@ -109,6 +109,10 @@ func RunParallel(ctx context.Context, o Options, n int, file string, worker func
 	key := make([]byte, 32)
 	rand.Read(key)
 	share := harness.Worker{Of: n, RunID: harness.NewRunID(), Key: key}
+	closeIssuer, err := publish(o, &share)
+	if err != nil {
+		return nil, err
+	}
 	started := time.Now().UTC()
 	parts := make([]*harness.Run, n)
 	errs := make([]error, n)
@@ -123,6 +127,7 @@ func RunParallel(ctx context.Context, o Options, n int, file string, worker func
 		all.Go(func() { parts[i], errs[i] = delegate(cmd, a, func(m message) { progress.note(i, m) }) })
 	}
 	all.Wait()
+	closeIssuer()
 	run := merge(parts)
 	if run == nil {
 		return nil, errors.Join(errs...)
@@ -145,6 +150,19 @@ func RunParallel(ctx context.Context, o Options, n int, file string, worker func
 	out.Started, out.Finished = started, time.Now().UTC()
 	sumUp(out, o.Target.Waivers)
 	return out, nil
+}
+
+// publish serves the keys of the token issuer for all workers, which share one.
+func publish(o Options, share *harness.Worker) (close func(), err error) {
+	if share.IssuerKey, err = harness.NewIssuerKey(o.Target); err != nil {
+		return nil, err
+	}
+	t, err := harness.NewWorker(o.Target, o.Version, *share)
+	if err != nil {
+		return nil, err
+	}
+	_, close, err = t.Publish()
+	return close, err
 }
 
 // delegate has one worker do its part.

@@ -116,13 +116,19 @@ func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err e
 	if t, err = harness.NewWorker(o.Target, o.Version, worker); err != nil {
 		return nil, nil, err
 	}
+	closeIssuer := func() {}
+	if worker.Of == 1 { // else the process that all of them share has done it
+		if _, closeIssuer, err = t.Publish(); err != nil {
+			return nil, nil, err
+		}
+	}
 	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
 	t.Slow, t.Waits = o.Slow || o.Target.Capabilities["slow"], o.Waits
 	if o.Clock != nil {
 		t.Clock = o.Clock
 	}
 	t.Learn(ctx)
-	return t, func() { release(); t.Close() }, nil
+	return t, func() { release(); t.Close(); closeIssuer() }, nil
 }
 
 // Preflight is what the honest tries showed, and what a run would make of it.

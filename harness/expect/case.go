@@ -38,6 +38,9 @@ func (s *Suite) Skip(check attacks.Check, at Place, reason string) {
 
 func (s *Suite) declare(check attacks.Check, at Place, missing string, body func(*Case)) {
 	r := s.result(check, at)
+	if s.Target.Alone() && r.Role == harness.AuthorizationServer {
+		missing = strings.TrimSuffix(harness.NoServer+"; "+missing, "; ")
+	}
 	if standing := check.Standing(s.Profile); standing.Unasked {
 		missing = standing.Why
 	}
@@ -244,6 +247,8 @@ func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRe
 		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.ClientCredentials(q) }
 	case harness.JWTBearerGrant:
 		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.JWTBearer(q) }
+	case harness.SelfIssuedGrant:
+		return func(q harness.TokenRequest) harness.Outcome { return c.Mint(or(q.Who, who), nil) }
 	case harness.RefreshGrant:
 		o := c.Obtain(who, harness.CodeGrant)
 		if o.State != harness.Granted {

@@ -258,6 +258,8 @@ func pointless(s *expect.Suite, a attacks.ProofAttack, where site) string {
 		return "declared: the address has no path that could be told from another"
 	case a.ID == "dpop-htu-percent" && !strings.ContainsAny(u.EscapedPath(), attacks.TwoSpellings), a.ID == "dpop-htu-percent-lower-case" && !strings.ContainsAny(u.EscapedPath(), attacks.TwoSpellings):
 		return "declared: the path of the address has no letter that shows it"
+	case a.ID == "dpop-htu-issuer" && s.Target.Issuer == "":
+		return "declared: the target file names no issuer"
 	case a.ID == "dpop-htu-issuer" && strings.TrimSuffix(s.Target.Issuer, "/") == strings.TrimSuffix(where.url, "/"):
 		return "declared: the address is the issuer itself"
 	case (a.ID == "dpop-signature-der" || a.ID == "dpop-jwk-off-curve") && !ecdsa:

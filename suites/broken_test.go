@@ -2,13 +2,12 @@ package suites_test
 
 import (
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 	"testing"
 
 	"github.com/popcheck/popcheck/fixtures/targets"
 	"github.com/popcheck/popcheck/harness"
-	"github.com/popcheck/popcheck/suites"
 )
 
 // broken is a copy of oidc-provider with one defence removed: see defects.mjs of the recipe.
@@ -36,73 +35,32 @@ func brokenCopies(t *testing.T) []broken {
 	return out
 }
 
-// TestBrokenWorker runs a part of the copies in a process of its own: Ginkgo's tree is global to a process.
-func TestBrokenWorker(t *testing.T) {
-	work(t, func(t *testing.T, start, selection string) (map[string]harness.Verdict, error) {
-		return verdictsOf(suites.Options{Target: startTarget(t, "oidc-provider", strings.Fields(start)...)}, selection)
-	})
-}
-
-// TestBrokenCopies demands that popcheck finds each defence that was removed from a real server, and that nothing else changes against
-// the sound one: testdata/broken.txt lists the results. Unlike a fault of the reference target, these know nothing of popcheck.
-func TestBrokenCopies(t *testing.T) {
-	want := expected(t, "broken.txt")
-	copies := map[string]broken{}
-	var ids []string
-	for _, b := range brokenCopies(t) {
-		if want[b.id] == nil {
-			t.Errorf("testdata/broken.txt has no line for %s", b.id)
-		}
-		copies[b.id] = b
-		ids = append(ids, b.id)
-	}
-	for id := range want {
-		if !slices.Contains(ids, id) {
-			t.Errorf("testdata/broken.txt has a line for %s, which the recipe does not know", id)
-		}
-	}
-	ids = sample(ids, 8)
-
-	// Each arrangement has its own sound copy, which runs whatever its broken ones do.
-	selections := map[string]string{}
-	var starts []string
-	for _, id := range ids {
-		b := copies[id]
-		selections[b.start()] = neighboursOf(id, want[id])
-		if _, there := selections[b.options]; !there {
-			selections[b.options] = ""
-			starts = append(starts, b.options)
-		}
-	}
-	for _, id := range ids {
-		starts = append(starts, copies[id].start())
-	}
-	got := killAll(t, "TestBrokenWorker", starts, selections)
-	differences := func(id string) []string {
-		b := copies[id]
-		if got[b.start()] == nil || got[b.options] == nil {
+// brokenOIDCProvider demands that popcheck finds each defence that was removed from a real server, and that nothing else changes against
+// the sound one in the same arrangement: testdata/broken.txt lists the results. Unlike a fault of the reference target, these know
+// nothing of popcheck.
+func brokenOIDCProvider(t *testing.T, copies []broken, want map[string]map[harness.Verdict][]string, selections map[string]string, got map[string]judged) {
+	differences := func(b broken) []string {
+		sound, there := got[b.options]
+		if !there || got[b.start()].Verdicts == nil {
 			return []string{"it did not run"}
 		}
-		return surprises(part(got[b.options], selections[b.start()]), got[b.start()], want[id])
+		return surprises(part(sound.Verdicts, selections[b.start()]), got[b.start()].Verdicts, want[b.id])
 	}
 	var again []string
-	for _, id := range ids {
-		if d := differences(id); len(d) > 0 {
-			t.Logf("%s is run again: %q", id, d)
-			again = append(again, copies[id].start())
+	for _, b := range copies {
+		if d := differences(b); len(d) > 0 {
+			t.Logf("%s is run again: %q", b.id, d)
+			again = append(again, b.start())
 		}
 	}
-	for start, verdicts := range killAll(t, "TestBrokenWorker", again, selections) {
-		got[start] = verdicts
-	}
+	maps.Copy(got, killAll(t, "TestOIDCProviderWorker", again, selections))
 
-	for _, id := range ids {
-		b := copies[id]
-		for _, d := range differences(id) {
+	for _, b := range copies {
+		for _, d := range differences(b) {
 			t.Errorf("%s (%s): %s", b.start(), b.breaks, d)
 		}
 		failed := 0
-		for _, flip := range flips(part(got[b.options], selections[b.start()]), got[b.start()]) {
+		for _, flip := range flips(part(got[b.options].Verdicts, selections[b.start()]), got[b.start()].Verdicts) {
 			if strings.HasPrefix(flip, fmt.Sprint(harness.Fail)) {
 				failed++
 			}
@@ -112,16 +70,14 @@ func TestBrokenCopies(t *testing.T) {
 		}
 		t.Logf("%-40s %d results fail: %s", b.start(), failed, b.breaks)
 	}
-	for options := range selections {
-		if strings.HasPrefix(options, "--break") {
-			continue
+	byOptions := map[string]map[string]judged{}
+	for _, b := range copies {
+		if byOptions[b.options] == nil {
+			byOptions[b.options] = map[string]judged{"": got[b.options]}
 		}
-		verdicts := map[string]map[string]harness.Verdict{"": got[options]}
-		for _, id := range ids {
-			if copies[id].options == options {
-				verdicts[id] = got[copies[id].start()]
-			}
-		}
+		byOptions[b.options][b.id] = got[b.start()]
+	}
+	for options, verdicts := range byOptions {
 		dump(t, strings.ReplaceAll(options, " ", ""), verdicts)
 	}
 }

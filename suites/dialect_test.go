@@ -11,8 +11,8 @@ import (
 
 // TestDialectWorker runs a part of the dialects in a process of its own: Ginkgo's tree is global to a process.
 func TestDialectWorker(t *testing.T) {
-	work(t, func(t *testing.T, dialect, selection string) (map[string]harness.Verdict, error) {
-		return verdictsOfReference(t, fixtures.Options{Dialect: dialect}, selection)
+	work(t, func(t *testing.T, dialect, selection string) (judged, error) {
+		return judgeReference(t, fixtures.Options{Dialect: dialect}, selection)
 	})
 }
 
@@ -36,8 +36,8 @@ func TestDialects(t *testing.T) {
 	got := killAll(t, "TestDialectWorker", append([]string{""}, ids...), nil)
 	dump(t, "", got)
 	for _, id := range ids {
-		sound := placed(got[""], got[id])
-		for _, surprise := range surprises(sound, settled(sound, got[id]), want[id]) {
+		sound := placed(got[""].Verdicts, got[id].Verdicts)
+		for _, surprise := range surprises(sound, settled(sound, got[id].Verdicts), want[id]) {
 			t.Errorf("%s: %s", id, surprise)
 		}
 	}

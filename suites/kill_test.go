@@ -23,63 +23,74 @@ import (
 	"github.com/popcheck/popcheck/fixtures"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/harness/expect"
+	"github.com/popcheck/popcheck/reports"
 	"github.com/popcheck/popcheck/suites"
 )
 
-// verdictsOf runs a selection against the target of the options, under its profile.
-func verdictsOf(o suites.Options, selection string) (map[string]harness.Verdict, error) {
+// judged is what a run says of a target.
+type judged struct {
+	Target     string // the fault, or how it was started
+	Verdicts   map[string]harness.Verdict
+	Reasons    map[string]string // of what is no pass
+	Controlled map[string]bool   // the passes that had a control, where evidence was kept
+	Exit       int
+	Problems   []string
+	Error      string
+}
+
+// judge runs a selection against the target of the options, under its profile.
+func judge(o suites.Options, selection string) (judged, error) {
 	chosen, err := suites.ParseSelection(selection)
 	if err != nil {
-		return nil, err
+		return judged{}, err
 	}
-	o.Version, o.Profile, o.FailOn, o.Select, o.Evidence = "test", o.Target.Profile, harness.Must, chosen, expect.VerdictsOnly
+	o.Version, o.Profile, o.FailOn, o.Select = "test", o.Target.Profile, harness.Must, chosen
 	run, err := suites.Run(context.Background(), o)
 	if err != nil {
-		return nil, err
+		return judged{}, err
 	}
-	out := map[string]harness.Verdict{}
+	out := judged{Verdicts: map[string]harness.Verdict{}, Reasons: map[string]string{}, Controlled: map[string]bool{}, Exit: reports.ExitCode(run), Problems: run.Problems}
 	for _, r := range run.Results {
-		out[r.Key] = r.Verdict
+		out.Verdicts[r.Key] = r.Verdict
+		if r.Verdict != harness.Pass {
+			out.Reasons[r.Key] = r.Reason
+		} else if slices.ContainsFunc(r.Exchanges, func(x harness.Exchange) bool { return x.Role == harness.ControlExchange }) {
+			out.Controlled[r.Key] = true
+		}
 	}
 	return out, nil
 }
 
-// verdictsOfFault runs a selection against the reference target with a fault; that of a dialect alone is its sound server.
-func verdictsOfFault(t *testing.T, fault, selection string) (map[string]harness.Verdict, error) {
+// judgeFault runs a selection against the reference target with a fault; that of a dialect alone is its sound server.
+func judgeFault(t *testing.T, fault, selection string) (judged, error) {
 	if dialect, ok := strings.CutPrefix(fault, inDialect); ok {
-		return verdictsOfReference(t, fixtures.Options{Dialect: dialect}, selection)
+		return judgeReference(t, fixtures.Options{Dialect: dialect}, selection)
 	}
-	return verdictsOfReference(t, fixtures.Options{Fault: fault}, selection)
+	return judgeReference(t, fixtures.Options{Fault: fault}, selection)
 }
 
-func verdictsOfReference(t *testing.T, options fixtures.Options, selection string) (map[string]harness.Verdict, error) {
+func judgeReference(t *testing.T, options fixtures.Options, selection string) (judged, error) {
 	options.Dir, options.Named = filepath.Join(t.TempDir(), "target"), true
 	reference, err := fixtures.Start(options)
 	if err != nil {
-		return nil, err
+		return judged{}, err
 	}
 	defer reference.Close()
 	target, err := harness.LoadTarget(reference.TargetFile())
 	if err != nil {
-		return nil, err
+		return judged{}, err
 	}
-	return verdictsOf(suites.Options{Target: target, Slow: true, Patience: 2 * time.Second, Clock: &agingClock{target: reference}}, selection)
+	return judge(suites.Options{Target: target, Slow: true, Patience: 2 * time.Second, Clock: &agingClock{target: reference}, Evidence: expect.VerdictsOnly}, selection)
 }
 
 // inDialect is before the id of a dialect, where a fault could stand.
 const inDialect = "@"
 
-type killed struct {
-	Fault    string
-	Verdicts map[string]harness.Verdict
-	Error    string
-}
-
 // TestKillWorker runs a part of the matrix in a process of its own: Ginkgo's tree is global to a process.
-func TestKillWorker(t *testing.T) { work(t, verdictsOfFault) }
+func TestKillWorker(t *testing.T) { work(t, judgeFault) }
 
 // work runs the faults that killAll gave to this process.
-func work(t *testing.T, verdicts func(t *testing.T, fault, selection string) (map[string]harness.Verdict, error)) {
+func work(t *testing.T, run func(t *testing.T, fault, selection string) (judged, error)) {
 	name := os.Getenv("POPCHECK_KILL_FAULTS") // a file: what is run against which may be longer than an environment
 	if name == "" {
 		t.Skip("only for the tests that start it")
@@ -96,8 +107,8 @@ func work(t *testing.T, verdicts func(t *testing.T, fault, selection string) (ma
 	for one := range strings.SplitSeq(string(list), "\n") {
 		id, selection, _ := strings.Cut(one, "=")
 		t.Run(id, func(t *testing.T) {
-			k := killed{Fault: id}
-			if k.Verdicts, err = verdicts(t, id, selection); err != nil {
+			k, err := run(t, id, selection)
+			if k.Target = id; err != nil {
 				k.Error = err.Error()
 			}
 			if err := json.NewEncoder(out).Encode(k); err != nil {
@@ -109,7 +120,7 @@ func work(t *testing.T, verdicts func(t *testing.T, fault, selection string) (ma
 
 // killAll has a target attacked with each fault by the test named worker, in two processes for each processor; "" is the sound
 // target, and selections say what is run against which.
-func killAll(t *testing.T, worker string, faults []string, selections map[string]string) map[string]map[string]harness.Verdict {
+func killAll(t *testing.T, worker string, faults []string, selections map[string]string) map[string]judged {
 	t.Helper()
 	// Popcheck and target wait for each other half of the time. No workers at all: nothing to run again.
 	workers := min(2*runtime.GOMAXPROCS(0), len(faults))
@@ -136,7 +147,7 @@ func killAll(t *testing.T, worker string, faults []string, selections map[string
 		}
 		all = append(all, w)
 	}
-	out := map[string]map[string]harness.Verdict{}
+	out := map[string]judged{}
 	for _, w := range all {
 		if err := w.cmd.Wait(); err != nil {
 			t.Errorf("a worker of the matrix failed: %v\n%s", err, w.log.String())
@@ -148,14 +159,14 @@ func killAll(t *testing.T, worker string, faults []string, selections map[string
 		lines := bufio.NewScanner(f)
 		lines.Buffer(nil, 1<<24)
 		for lines.Scan() {
-			var k killed
+			var k judged
 			if err := json.Unmarshal(lines.Bytes(), &k); err != nil {
 				t.Fatal(err)
 			}
 			if k.Error != "" {
-				t.Errorf("%s: %s", k.Fault, k.Error)
+				t.Errorf("%s: %s", k.Target, k.Error)
 			}
-			out[k.Fault] = k.Verdicts
+			out[k.Target] = k
 		}
 		f.Close()
 	}
@@ -361,30 +372,32 @@ func TestKillMatrix(t *testing.T) {
 		}
 	}
 	got := killAll(t, "TestKillWorker", append(bases, faults...), selections)
-	sound := func(fault string) map[string]harness.Verdict { return part(got[base[fault]], selections[fault]) }
+	sound := func(fault string) map[string]harness.Verdict {
+		return part(got[base[fault]].Verdicts, selections[fault])
+	}
 	again := killAll(t, "TestKillWorker", slices.DeleteFunc(slices.Clone(faults), func(fault string) bool {
-		return os.Getenv("POPCHECK_KILL_DUMP") != "" || len(surprises(sound(fault), got[fault], want[fault])) == 0
+		return os.Getenv("POPCHECK_KILL_DUMP") != "" || len(surprises(sound(fault), got[fault].Verdicts, want[fault])) == 0
 	}), selections)
-	for fault, verdicts := range again {
-		t.Logf("%s was run again: %q", fault, surprises(sound(fault), got[fault], want[fault]))
-		got[fault] = verdicts
+	for fault, judged := range again {
+		t.Logf("%s was run again: %q", fault, surprises(sound(fault), got[fault].Verdicts, want[fault]))
+		got[fault] = judged
 	}
 	dump(t, "", got)
 	for _, base := range bases {
-		for key, v := range got[base] {
+		for key, v := range got[base].Verdicts {
 			// A dialect need not have everything; the reference has all but what its profile does not ask for.
 			if id, _, _ := strings.Cut(key, "@"); v != harness.Pass && (v != harness.Skip || base == "" && asked(id)) {
-				t.Errorf("sound target %s: %s is %s", base, key, v)
+				t.Errorf("sound target %s: %s is %s: %s", base, key, v, got[base].Reasons[key])
 			}
 		}
 	}
 	caught := map[string][]string{}
 	for _, fault := range faults {
-		for _, surprise := range surprises(sound(fault), got[fault], want[fault]) {
+		for _, surprise := range surprises(sound(fault), got[fault].Verdicts, want[fault]) {
 			t.Errorf("%s: %s", fault, surprise)
 		}
 		failed := 0
-		for _, flip := range flips(sound(fault), got[fault]) {
+		for _, flip := range flips(sound(fault), got[fault].Verdicts) {
 			if verdict, key, _ := strings.Cut(flip, " "); verdict == string(harness.Fail) || verdict == string(harness.Warn) && weak[fault] {
 				failed++
 				id, _, _ := strings.Cut(key, "@")
@@ -405,7 +418,7 @@ func TestKillMatrix(t *testing.T) {
 			t.Errorf("%s: no fault makes it fail", e.ID)
 		}
 	}
-	t.Logf("%d faults, %d checks, %d results each", len(faults), total, len(got[""]))
+	t.Logf("%d faults, %d checks, %d results each", len(faults), total, len(got[""].Verdicts))
 }
 
 // asked reports whether the default profile asks for a check.
@@ -428,13 +441,17 @@ func sample(faults []string, n int) []string {
 }
 
 // dump writes the verdicts by fault to the file that POPCHECK_KILL_DUMP names, with a suffix; "" is the sound target.
-func dump(t *testing.T, suffix string, got map[string]map[string]harness.Verdict) {
+func dump(t *testing.T, suffix string, got map[string]judged) {
 	t.Helper()
 	name := os.Getenv("POPCHECK_KILL_DUMP")
 	if name == "" {
 		return
 	}
-	data, err := json.MarshalIndent(got, "", " ")
+	verdicts := map[string]map[string]harness.Verdict{}
+	for target, of := range got {
+		verdicts[target] = of.Verdicts
+	}
+	data, err := json.MarshalIndent(verdicts, "", " ")
 	if err == nil {
 		err = os.WriteFile(name+suffix, data, 0o644)
 	}

@@ -1,7 +1,6 @@
 package suites_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"slices"
@@ -10,7 +9,7 @@ import (
 
 	"github.com/popcheck/popcheck/fixtures/targets"
 	"github.com/popcheck/popcheck/harness"
-	"github.com/popcheck/popcheck/reports"
+	"github.com/popcheck/popcheck/harness/expect"
 	"github.com/popcheck/popcheck/suites"
 )
 
@@ -139,63 +138,99 @@ var confirmed = map[string]map[harness.Verdict][]string{
 	},
 }
 
+// arrangements are the options that the sound server is started with, beside the recipe's defaults; those of every broken copy are among them.
+func arrangements() []string {
+	return []string{"", "--nonces off", "--pkce optional", "--pkce optional --nonces off", "--tokens opaque"}
+}
+
+// inForce are the options of an arrangement with the recipe's defaults.
+func inForce(options string) string {
+	for _, standard := range []string{"--pkce required", "--nonces required", "--tokens jwt"} {
+		if name, _, _ := strings.Cut(standard, " "); !strings.Contains(options, name) {
+			options += " " + standard
+		}
+	}
+	return options
+}
+
+// TestOIDCProviderWorker runs a part of the servers in a process of its own: Ginkgo's tree is global to a process.
+func TestOIDCProviderWorker(t *testing.T) {
+	work(t, func(t *testing.T, start, selection string) (judged, error) {
+		evidence := expect.VerdictsOnly
+		if selection == "" {
+			evidence = expect.KeepEvidence
+		}
+		return judge(suites.Options{Target: startTarget(t, "oidc-provider", strings.Fields(start)...), Evidence: evidence}, selection)
+	})
+}
+
+// TestOIDCProvider runs everything against the sound server in each arrangement, and against its broken copies what their lines name.
 func TestOIDCProvider(t *testing.T) {
-	arrangements := []string{
-		"--pkce required --nonces required --tokens jwt", // the recipe's defaults
-		"--pkce required --nonces off --tokens jwt",
-		"--pkce optional --nonces required --tokens jwt",
-		"--pkce optional --nonces off --tokens jwt",
-		"--pkce optional --nonces required --tokens opaque",
+	starts, selections := arrangements(), map[string]string{}
+	copies, want := brokenCopies(t), expected(t, "broken.txt")
+	var ids []string
+	for _, b := range copies {
+		if ids = append(ids, b.id); want[b.id] == nil {
+			t.Errorf("testdata/broken.txt has no line for %s", b.id)
+		}
 	}
-	if raceEnabled {
-		arrangements = everyNth(arrangements, 4)
+	for id := range want {
+		if !slices.Contains(ids, id) {
+			t.Errorf("testdata/broken.txt has a line for %s, which the recipe does not know", id)
+		}
 	}
-	for _, arrangement := range arrangements {
-		t.Run(arrangement, func(t *testing.T) {
-			target := startTarget(t, "oidc-provider", strings.Fields(arrangement)...)
-			run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must})
-			if err != nil {
-				t.Fatal(err)
-			}
-			met := map[string]bool{}
-			for option, verdicts := range confirmed {
-				if strings.Contains(arrangement, option) {
-					for verdict, patterns := range verdicts {
-						for _, pattern := range patterns {
-							met[string(verdict)+" "+pattern] = false
-						}
-					}
+	ids = sample(ids, 8)
+	copies = slices.DeleteFunc(copies, func(b broken) bool { return !slices.Contains(ids, b.id) })
+	for _, b := range copies {
+		starts = append(starts, b.start())
+		selections[b.start()] = neighboursOf(b.id, want[b.id])
+	}
+	got := killAll(t, "TestOIDCProviderWorker", starts, selections)
+	for _, options := range arrangements() {
+		t.Run("sound "+options, func(t *testing.T) { soundOIDCProvider(t, inForce(options), got[options]) })
+	}
+	t.Run("broken", func(t *testing.T) { brokenOIDCProvider(t, copies, want, selections, got) })
+}
+
+// soundOIDCProvider demands that what is no pass was confirmed.
+func soundOIDCProvider(t *testing.T, arrangement string, got judged) {
+	met := map[string]bool{}
+	for option, verdicts := range confirmed {
+		if strings.Contains(arrangement, option) {
+			for verdict, patterns := range verdicts {
+				for _, pattern := range patterns {
+					met[string(verdict)+" "+pattern] = false
 				}
 			}
-			counts := map[string]int{}
-			for _, r := range run.Results {
-				counts[r.Suite+" "+string(r.Verdict)]++
-				if r.Verdict == harness.Pass {
-					if !slices.ContainsFunc(r.Exchanges, func(x harness.Exchange) bool { return x.Role == harness.ControlExchange }) {
-						t.Errorf("%s passed without a control", r.Key)
-					}
-					continue
-				}
-				listed := false
-				for line := range met {
-					if verdict, pattern, _ := strings.Cut(line, " "); verdict == string(r.Verdict) && glob(pattern, r.Key) {
-						met[line], listed = true, true
-					}
-				}
-				if !listed {
-					t.Errorf("%s %s: %s", r.Verdict, r.Key, r.Reason)
-				}
+		}
+	}
+	counts := map[harness.Verdict]int{}
+	for key, v := range got.Verdicts {
+		counts[v]++
+		if v == harness.Pass {
+			if !got.Controlled[key] {
+				t.Errorf("%s passed without a control", key)
 			}
-			for line, once := range met {
-				if !once {
-					t.Errorf("confirmed lists %s, and no result is that", line)
-				}
+			continue
+		}
+		listed := false
+		for line := range met {
+			if verdict, pattern, _ := strings.Cut(line, " "); verdict == string(v) && glob(pattern, key) {
+				met[line], listed = true, true
 			}
-			t.Logf("%d results: %v", len(run.Results), counts)
-			if code := reports.ExitCode(run); code != 0 {
-				t.Errorf("exit code %d; problems: %q", code, run.Problems)
-			}
-		})
+		}
+		if !listed {
+			t.Errorf("%s %s: %s", v, key, got.Reasons[key])
+		}
+	}
+	for line, once := range met {
+		if !once {
+			t.Errorf("confirmed lists %s, and no result is that", line)
+		}
+	}
+	t.Logf("%d results: %v", len(got.Verdicts), counts)
+	if got.Exit != 0 {
+		t.Errorf("exit code %d; problems: %q", got.Exit, got.Problems)
 	}
 }
 

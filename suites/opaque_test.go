@@ -69,13 +69,13 @@ func TestBoundTokensThatAreOpaque(t *testing.T) {
 		"":                        {opens: harness.Pass, stolen: harness.Pass},
 		"mtls-rs-any-certificate": {opens: harness.Pass, stolen: harness.Fail},
 	} {
-		got, err := verdictsOfReference(t, fixtures.Options{Fault: fault, Opaque: true}, "mtls-resource,mtls-bound-stranger")
+		got, err := judgeReference(t, fixtures.Options{Fault: fault, Opaque: true}, "mtls-resource,mtls-bound-stranger")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for key, verdict := range want {
-			if got[key] != verdict {
-				t.Errorf("%q: %s is %s, not %s", fault, key, got[key], verdict)
+			if got.Verdicts[key] != verdict {
+				t.Errorf("%q: %s is %s, not %s: %s", fault, key, got.Verdicts[key], verdict, got.Reasons[key])
 			}
 		}
 	}

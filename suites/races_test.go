@@ -38,12 +38,12 @@ func TestRaces(t *testing.T) {
 			}
 			found, places := 0, 0
 			for range runs {
-				verdicts, err := verdictsOfFault(t, fault, strings.Join(selection, ","))
+				said, err := judgeFault(t, fault, strings.Join(selection, ","))
 				if err != nil {
 					t.Fatal(err)
 				}
 				places = 0
-				for key, verdict := range verdicts {
+				for key, verdict := range said.Verdicts {
 					should := harness.Pass
 					for _, pattern := range want[fault][harness.Fail] {
 						if glob(pattern, key) {
@@ -52,7 +52,7 @@ func TestRaces(t *testing.T) {
 					}
 					switch {
 					case verdict != should:
-						t.Errorf("%s is %s, not %s", key, verdict, should)
+						t.Errorf("%s is %s, not %s: %s", key, verdict, should, said.Reasons[key])
 					case verdict == harness.Fail:
 						found++
 					}

@@ -23,8 +23,12 @@ help: ## list the targets
 
 # The name of the target file goes through the environment: a shell must not read what is in it.
 test-target: export POPCHECK_TARGET_FILE = $(TARGET)
-test-target: build ## run popcheck against its embedded server, or TARGET=file (also OUT=dir ARGS='--select dpop')
-ifeq ($(origin TARGET),undefined)
+test-target: build ## run popcheck against its embedded server, TARGET=file, or CONTAINER=reference|keycloak (also OUT=dir ARGS='--select dpop')
+ifneq ($(origin CONTAINER),undefined)
+	@test -z "$$POPCHECK_TARGET_FILE" || { echo 'make: TARGET= and CONTAINER= are two targets; name one' >&2; exit 2; }
+	$(GO) build -o bin/containers ./fixtures/containers/run
+	bin/containers '$(CONTAINER)' --out '$(OUT)' $(ARGS)
+else ifeq ($(origin TARGET),undefined)
 	bin/popcheck run --out '$(OUT)' $(ARGS)
 else
 	@test -n "$$POPCHECK_TARGET_FILE" || { echo 'make: TARGET= is empty; leave it out to test the embedded reference target' >&2; exit 2; }

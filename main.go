@@ -267,11 +267,10 @@ func (r *runCommand) target() (target *harness.Target, file string, end func(), 
 		target, err := harness.LoadTarget(*r.Target)
 		return target, *r.Target, func() {}, err
 	}
-	reference, dir, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Dialect: or(r.Dialect, ""), Named: true})
+	reference, end, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Dialect: or(r.Dialect, ""), Named: true})
 	if err != nil {
 		return nil, "", nil, err
 	}
-	end = func() { reference.Close(); os.RemoveAll(dir) }
 	if target, err = harness.LoadTarget(reference.TargetFile()); err != nil {
 		end()
 		return nil, "", nil, err
@@ -306,24 +305,18 @@ func prepareOut(dir string) error {
 	return errors.Join(errs...)
 }
 
-func startReference(options fixtures.Options) (*fixtures.Reference, string, error) {
+// startReference starts the embedded target; end also removes the directory that was made for it.
+func startReference(options fixtures.Options) (reference *fixtures.Reference, end func(), err error) {
 	if options.Fault != "" && !slices.ContainsFunc(fixtures.Faults(), func(f fixtures.Fault) bool { return f.ID == options.Fault }) {
-		return nil, "", fmt.Errorf("--fault: the reference target has no fault %q; popcheck target --list names them", options.Fault)
+		return nil, nil, fmt.Errorf("--fault: the reference target has no fault %q; popcheck target --list names them", options.Fault)
 	}
 	if options.Dialect != "" && !slices.ContainsFunc(fixtures.Dialects(), func(d fixtures.Dialect) bool { return d.ID == options.Dialect }) {
-		return nil, "", fmt.Errorf("--dialect: the reference target has no dialect %q; popcheck target --dialects names them", options.Dialect)
+		return nil, nil, fmt.Errorf("--dialect: the reference target has no dialect %q; popcheck target --dialects names them", options.Dialect)
 	}
-	dir, err := os.MkdirTemp("", "popcheck-target-")
-	if err != nil {
-		return nil, "", err
+	if reference, err = fixtures.Start(options); err != nil { // without Dir it makes a directory, which goes with it
+		return nil, nil, err
 	}
-	options.Dir = dir
-	reference, err := fixtures.Start(options)
-	if err != nil {
-		os.RemoveAll(dir)
-		return nil, "", err
-	}
-	return reference, dir, nil
+	return reference, func() { reference.Close() }, nil
 }
 
 // console prints one line per result as it ends; colour only on a terminal.
@@ -529,10 +522,12 @@ func levels(c attacks.Check) map[string]string {
 }
 
 type targetCommand struct {
-	Fault    string `placeholder:"ID" help:"The fault that the target has."`
-	Dialect  string `placeholder:"ID" help:"The dialect that the target speaks."`
-	List     bool   `help:"Print the fault ids, one a line."`
-	Dialects bool   `help:"Print the dialects, one a line."`
+	Fault    string   `placeholder:"ID" help:"The fault that the target has."`
+	Dialect  string   `placeholder:"ID" help:"The dialect that the target speaks."`
+	Listen   []string `placeholder:"ADDRESS" help:"Addresses of its three servers (issuer, mutual TLS, resources); one on all interfaces (:8443) is known as 127.0.0.1. Default: free ports."`
+	Dir      string   `placeholder:"DIR" help:"Write target file, keys and certificates there. Default: a directory that goes with the target."`
+	List     bool     `help:"Print the fault ids, one a line."`
+	Dialects bool     `help:"Print the dialects, one a line."`
 }
 
 func (t *targetCommand) Run(ctx context.Context, w streams) error {
@@ -548,12 +543,15 @@ func (t *targetCommand) Run(ctx context.Context, w streams) error {
 		}
 		return nil
 	}
-	reference, dir, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect}) // by address: other tools can reach it too
+	if n := len(t.Listen); n != 0 && n != 3 {
+		return fmt.Errorf("--listen names %d addresses; the target has three servers: issuer, mutual TLS, resources", n)
+	}
+	// By address: other tools can reach it too.
+	reference, end, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect, Listen: t.Listen, Dir: t.Dir})
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	defer reference.Close()
+	defer end()
 	file, err := os.ReadFile(reference.TargetFile())
 	if err != nil {
 		return err

@@ -59,7 +59,10 @@ func TestImportsRunOneWay(t *testing.T) {
 		"harness":          {},
 		"fixtures":         {},
 		"fixtures/targets": {},
-		"vendors":          {"fixtures/targets", "harness", "reports"},
+		// Containers are for whoever has Docker, and for tests.
+		"fixtures/containers":     {},
+		"fixtures/containers/run": {"fixtures/containers"},
+		"vendors":                 {"fixtures/targets", "harness", "reports"},
 	}
 	seen := map[string]bool{}
 	for _, p := range list(t, "./...") {
@@ -99,7 +102,7 @@ func within(path string) string {
 // Everything that only tests need stays out of the command: containers above all, which bring hundreds of packages along.
 func TestCommandLinksNoTestTools(t *testing.T) {
 	for _, p := range list(t, "-deps", ".") {
-		for _, unwanted := range []string{"github.com/testcontainers/", "github.com/rogpeppe/go-internal/", "github.com/docker/"} {
+		for _, unwanted := range []string{"github.com/testcontainers/", "github.com/rogpeppe/go-internal/", "github.com/docker/", "github.com/moby/"} {
 			if strings.HasPrefix(p.ImportPath, unwanted) {
 				t.Errorf("the command links %s", p.ImportPath)
 			}

@@ -146,16 +146,23 @@ func (p *Proof) touchesNonce(changed []string) bool {
 	return slices.Contains(changed, "DPoP nonce") || p.verbatim != "" || p.pinned
 }
 
-func (tr *Trace) proofFacts(key *Key, method, target, token, nonce string) ProofFacts {
-	elsewhere := tr.Metadata.String("token_endpoint")
-	if strings.EqualFold(originOf(target)+pathOf(target), originOf(elsewhere)+pathOf(elsewhere)) || elsewhere == "" {
-		elsewhere = tr.Metadata.String("userinfo_endpoint")
-		if len(tr.Target.Resources) > 0 {
-			elsewhere = tr.Target.Resources[0].URL
+// elsewhere is another address at which proofs are used; where the target has no second one, an address beside the one that it has.
+func (t *Tester) elsewhere(target string) string {
+	others := []string{t.Metadata.String("token_endpoint")}
+	for _, r := range t.Target.Resources {
+		others = append(others, r.URL)
+	}
+	for _, other := range append(others, t.Metadata.String("userinfo_endpoint")) {
+		if other != "" && !strings.EqualFold(placeOf(other), placeOf(target)) {
+			return other
 		}
 	}
+	return originOf(target) + strings.TrimSuffix(pathOf(target), "/") + "/popcheck"
+}
+
+func (tr *Trace) proofFacts(key *Key, method, target, token, nonce string) ProofFacts {
 	return ProofFacts{
-		Tester: tr.Tester, Method: method, URL: target, Elsewhere: elsewhere, Token: token, Attacker: tr.ProofKey("attacker"),
+		Tester: tr.Tester, Method: method, URL: target, Elsewhere: tr.elsewhere(target), Token: token, Attacker: tr.ProofKey("attacker"),
 		Another: func() string {
 			p := tr.honestProof(key, method, target, token, nonce)
 			compact, err := p.compact()

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -132,18 +133,19 @@ func (m *meter) Read(p []byte) (int, error) {
 // dial opens a fresh connection that presents cert, whatever the server's CA hints say: Go would
 // silently withhold a certificate that does not match them, and the attack would not take place.
 func (t *Tester) dial(ctx context.Context, target *url.URL, r *Request) (*connection, *Failure) {
-	host, port := target.Hostname(), target.Port()
+	// In the spelling that was allowed: what resolves names would look 127.0.0.1 with a final dot up, and get any answer.
+	host, port := CanonicalHost(target.Hostname()), target.Port()
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[target.Scheme]
 	}
 	address := net.JoinHostPort(host, port)
-	if fixed, ok := t.Target.Request.Resolve[CanonicalHost(host)]; ok {
+	if fixed, ok := t.Target.Request.Resolve[host]; ok {
 		address = fixed
 		if _, _, err := net.SplitHostPort(fixed); err != nil {
 			address = net.JoinHostPort(fixed, port)
 		}
 	}
-	raw, err := t.dialTCP(ctx, address, net.JoinHostPort(host, port))
+	raw, err := t.dialTCP(ctx, t.dialer(host), address, net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, connectFailure(err)
 	}
@@ -159,8 +161,26 @@ func (t *Tester) dial(ctx context.Context, target *url.URL, r *Request) (*connec
 	return c, nil
 }
 
-func (t *Tester) dialTCP(ctx context.Context, address, through string) (net.Conn, error) {
-	var dialer net.Dialer
+// errElsewhere is that a name of this machine leads to another one.
+var errElsewhere = errors.New("is not this machine")
+
+// dialer connects to a host as the target file allows it. A name of this machine may be attacked without permission and without TLS, so
+// it has to be this machine when the connection is made: whoever answers for the name may say something else by then (DNS rebinding).
+// Other names are those that the file gives permission for; of their addresses TLS is the proof.
+func (t *Tester) dialer(host string) *net.Dialer {
+	d := &net.Dialer{}
+	if t.Target.Request.Proxy == "" && t.Target.loopback(host) {
+		d.Control = func(_, address string, _ syscall.RawConn) error {
+			if !Loopback(address) {
+				return fmt.Errorf("%s is %s, which %w", host, address, errElsewhere)
+			}
+			return nil
+		}
+	}
+	return d
+}
+
+func (t *Tester) dialTCP(ctx context.Context, dialer *net.Dialer, address, through string) (net.Conn, error) {
 	if t.Target.Request.Proxy == "" {
 		return dialer.DialContext(ctx, "tcp", address)
 	}
@@ -366,6 +386,9 @@ func serialise(r *Request, target *url.URL) []byte {
 }
 
 func connectFailure(err error) *Failure {
+	if errors.Is(err, errElsewhere) {
+		return &Failure{NotNamed, err.Error()}
+	}
 	if errors.Is(err, context.Canceled) {
 		return &Failure{Stopped, "interrupted"}
 	}

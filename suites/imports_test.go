@@ -62,6 +62,8 @@ func TestImportsRunOneWay(t *testing.T) {
 		// Containers are for whoever has Docker, and for tests.
 		"fixtures/containers":     {},
 		"fixtures/containers/run": {"fixtures/containers"},
+		"fixtures/targets/hydra":  {"fixtures/targets/recipe"},
+		"fixtures/targets/recipe": {},
 		"vendors":                 {"fixtures/targets", "harness", "reports"},
 	}
 	seen := map[string]bool{}

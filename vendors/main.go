@@ -33,6 +33,8 @@ func arrangements() []arrangement {
 		{"oidc-provider", ""},
 		{"oidc-provider", "--pkce optional --nonces off --tokens opaque"},
 		{"container", ""},
+		{"hydra", ""},
+		{"hydra", "--pkce public --tokens jwt"},
 	}
 }
 

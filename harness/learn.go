@@ -569,6 +569,9 @@ func (t *Tester) advice(c *Client, grant, what string) string {
 		s += "; check scope"
 	case strings.Contains(what, "unauthorized_client"):
 		s += "; check grant_types"
+	case strings.Contains(what, "active=false"):
+		// Keycloak 26.7, for one: only those are told that the token is meant for (RFC 7662 §2.2).
+		s += "; name in introspection_client one that may ask about these tokens (it may have to be in their audience), or leave it out"
 	case grant == JWTBearerGrant:
 		s += "; check assertion_issuer"
 	}

@@ -32,6 +32,7 @@ func arrangements() []arrangement {
 	return []arrangement{
 		{"oidc-provider", ""},
 		{"oidc-provider", "--pkce optional --nonces off --tokens opaque"},
+		{"keycloak", ""},
 		{"container", ""},
 		{"hydra", ""},
 		{"hydra", "--pkce public --tokens jwt"},

@@ -410,7 +410,7 @@ func readMetadata(a *Answer) (map[string]any, string) {
 		return nil, a.Failure.Error()
 	}
 	if a.Status != 200 {
-		return nil, fmt.Sprintf("HTTP %d", a.Status)
+		return nil, fmt.Sprintf("HTTP %d", a.Status) + unfollowed(a)
 	}
 	var members map[string]any
 	if err := json.Unmarshal(a.Body, &members); err != nil {

@@ -68,7 +68,19 @@ func (o Outcome) String() string {
 	if o.Error != "" {
 		said += " " + o.Error
 	}
-	return said + " at " + o.At
+	return said + " at " + o.At + unfollowed(o.Answer)
+}
+
+// unfollowed says where a redirect to another host leads. Only a browser follows redirects, and only to hosts that the target file names.
+func unfollowed(a *Answer) string {
+	if a == nil || a.URL == nil || a.Status < 300 || a.Status > 399 {
+		return ""
+	}
+	target := redirectTarget(a)
+	if target == nil || target.Host == "" || strings.EqualFold(target.Host, a.URL.Host) {
+		return ""
+	}
+	return fmt.Sprintf(", a redirect to %s://%s that popcheck does not follow", target.Scheme, target.Host)
 }
 
 // Refusal is the form in which a clause wants an attack to be refused.

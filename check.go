@@ -70,6 +70,9 @@ func preflight(ctx context.Context, w streams, o suites.Options, d detail) error
 		row("can       %-20s %-8s %s", name, p.Capabilities[name].Value, p.Capabilities[name].How)
 	}
 	printPlan(row, p, d)
+	for _, left := range p.Left {
+		row("left behind: %s", left)
+	}
 	for _, problem := range p.Problems {
 		row("problem:  %s", problem)
 	}

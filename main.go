@@ -60,6 +60,9 @@ func main() {
 	go func() {
 		<-signals
 		cancel()
+		if len(os.Args) > 1 && os.Args[1] == "worker" { // it hears a Ctrl-C from the terminal and from the process that shares its work out
+			return
+		}
 		<-signals
 		os.Exit(exitIncomplete)
 	}()
@@ -373,6 +376,9 @@ func (c *console) summary(run *harness.Run, dir, what string) {
 	}
 	for _, p := range append(slices.Clone(run.Problems), run.BadWaivers...) {
 		fmt.Fprintln(c.w, "problem:", oneLine(p))
+	}
+	for _, left := range run.Left {
+		fmt.Fprintln(c.w, "left behind:", oneLine(left))
 	}
 	if !run.Complete {
 		fmt.Fprintln(c.w, "incomplete:", oneLine(run.Incomplete))

@@ -36,11 +36,12 @@ type Harm string
 
 // The harms that a check declares.
 const (
-	NoHarm        Harm = ""
-	RevokesGrants Harm = "revokes a grant that popcheck itself obtained"
-	WrongLogins   Harm = "sends wrong client credentials"
-	ManyRefusals  Harm = "has 20 requests refused in a row, which a guard may take for an attack"
-	WrongPassword Harm = "sends a wrong password of a user, once"
+	NoHarm           Harm = ""
+	RevokesGrants    Harm = "revokes a grant that popcheck itself obtained"
+	WrongLogins      Harm = "sends wrong client credentials"
+	ManyRefusals     Harm = "has 20 requests refused in a row, which a guard may take for an attack"
+	RegistersClients Harm = "registers clients, which it removes"
+	WrongPassword    Harm = "sends a wrong password of a user, once"
 )
 
 // Covered are the mutations of the requirement catalogue that the check sends.

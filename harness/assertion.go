@@ -45,7 +45,7 @@ func (c *Client) asserts() bool {
 
 // honestClientAssertion is RFC 7523 §3 with iss and sub the client, signed with its key or its secret.
 func (t *Tester) honestClientAssertion(c *Client) signedJWT {
-	j := t.honestAssertion(t.keys.assertions[c.ClientID], c.ClientID, c.ClientID, valueOr(t.keys.audience(c), t.Target.Issuer))
+	j := t.honestAssertion(t.keys.assertions[c.called()], c.ClientID, c.ClientID, valueOr(t.keys.audience(c), t.Target.Issuer))
 	if c.TokenEndpointAuthMethod == methodSecretJWT {
 		j.Header = Object{{"alg", "HS256"}, {"typ", "JWT"}}
 		j.Sign = func(input string) ([]byte, error) { return HMAC256([]byte(c.ClientSecret), input), nil }
@@ -80,7 +80,7 @@ func (t *Tester) honestAssertion(key *Key, iss, sub, aud string) signedJWT {
 
 // AssertionAlg is the algorithm of a client's assertions, "" where it has no key.
 func (t *Tester) AssertionAlg(c *Client) string {
-	if key := t.keys.assertions[c.ClientID]; key != nil {
+	if key := t.keys.assertions[c.called()]; key != nil {
 		return t.assertionAlg(key)
 	}
 	return ""
@@ -114,7 +114,7 @@ func (t *Tester) assert(m *Message, parameter string, honest func() (signedJWT, 
 			return compact
 		}}
 		if against != nil {
-			sent.Facts.OtherKey = t.keys.assertions[against.ClientID]
+			sent.Facts.OtherKey = t.keys.assertions[against.called()]
 		}
 		change(sent)
 	}
@@ -135,9 +135,9 @@ func (t *Tester) assert(m *Message, parameter string, honest func() (signedJWT, 
 // RequestObject is an authorization request that its client signs (RFC 9101 §4): the parameters as claims. A client without a key
 // cannot make one.
 func (t *Tester) RequestObject(c *Client, params Params) (string, error) {
-	key := t.keys.assertions[c.ClientID]
+	key := t.keys.assertions[c.called()]
 	if key == nil {
-		return "", fmt.Errorf("client %s has no key", c.ClientID)
+		return "", fmt.Errorf("client %s has no key", c.called())
 	}
 	j := t.honestAssertion(key, c.ClientID, c.ClientID, t.Target.Issuer)
 	j.Header.Set("typ", "oauth-authz-req+jwt")

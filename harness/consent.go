@@ -110,7 +110,7 @@ func (tr *Trace) FirstConsent(q AuthorizationRequest) Consent {
 			tr.consents.exclude(user, o.Why)
 			return Consent{Outcome: o, User: user}
 		case o.State == Refused || o.Code.Front.Showed(ConsentForm):
-			return Consent{Outcome: o, User: user, How: "the first consent of user " + user.Username + " to client " + c.ClientID}
+			return Consent{Outcome: o, User: user, How: "the first consent of user " + user.Username + " to client " + c.called()}
 		}
 	}
 	return Consent{}
@@ -130,7 +130,7 @@ func (tr *Trace) ConsentAgain(q AuthorizationRequest) Consent {
 	consent := Consent{Outcome: o, User: user}
 	switch {
 	case o.State == Granted && o.Code.Front.Showed(ConsentForm):
-		consent.How = "a repeated consent of user " + user.Username + " to client " + c.ClientID + ", asked for by prompt=consent (" + tr.consents.ranOut(c, users) + ")"
+		consent.How = "a repeated consent of user " + user.Username + " to client " + c.called() + ", asked for by prompt=consent (" + tr.consents.ranOut(c, users) + ")"
 	case o.State == Granted:
 		consent.Why = "observed: " + tr.consents.ranOut(c, users) + "; prompt=consent shows no consent page either"
 	case o.State == Refused:

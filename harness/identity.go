@@ -18,6 +18,9 @@ type Identity struct {
 	Cert   *Certificate // presented on its connections; nil presents none
 }
 
+// called is the name of a client; one that was not read from a target file goes by its client_id.
+func (c *Client) called() string { return valueOr(c.Name, c.ClientID) }
+
 // Public reports whether the client has no credential (RFC 6749 §2.1).
 func (c *Client) Public() bool { return c.TokenEndpointAuthMethod == "none" }
 
@@ -60,14 +63,16 @@ type keyRing struct {
 	redactor   *Redactor
 	clientCA   *Authority
 	secondCA   *Authority
-	certs      map[string]*Certificate // by client_id
-	assertions map[string]*Key         // by client_id
+	certs      map[string]*Certificate // by the name of the client
+	assertions map[string]*Key         // by the name of the client
 	issuer     *Key                    // of the assertions of the JWT bearer grant, or nil
 	tokens     *Key                    // of popcheck's own access tokens, or nil
+	registrar  *Certificate            // with which clients are registered, or nil
+	statements *Key                    // of software statements, or nil
 
 	mu        sync.Mutex
 	made      map[string]*Key   // for this run, by name
-	audiences map[string]string // of client assertions, where it is not the issuer, by client_id
+	audiences map[string]string // of client assertions, where it is not the issuer, by the name of the client
 }
 
 func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
@@ -75,19 +80,19 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 	for i := range target.Clients {
 		c := &target.Clients[i]
 		if c.Certificate != nil {
-			cert, err := parseCertificate("certificate of "+c.ClientID, c.Certificate)
+			cert, err := parseCertificate("certificate of "+c.called(), c.Certificate)
 			if err != nil {
 				return nil, fmt.Errorf("%s:%d: clients[%d].certificate: %w", target.Path, c.Line, i, err)
 			}
-			ring.certs[c.ClientID] = cert
+			ring.certs[c.called()] = cert
 			c.nameSubject(cert.Leaf)
 		}
 		if len(c.PrivateKey) > 0 {
-			key, err := parseKey("key of "+c.ClientID, c.PrivateKey)
+			key, err := parseKey("key of "+c.called(), c.PrivateKey)
 			if err != nil {
 				return nil, fmt.Errorf("%s:%d: clients[%d].private_key: %w", target.Path, c.Line, i, err)
 			}
-			ring.assertions[c.ClientID] = ring.known(key)
+			ring.assertions[c.called()] = ring.known(key)
 		}
 	}
 	if i := target.AssertionIssuer; i != nil {
@@ -97,6 +102,9 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 		}
 		ring.issuer = ring.known(key)
 	}
+	if err := ring.readRegistration(target); err != nil {
+		return nil, err
+	}
 	var err error
 	if ring.clientCA, err = parseAuthority(target.ClientCA); err != nil {
 		return nil, fmt.Errorf("%s: client_ca: %w", target.Path, err)
@@ -105,6 +113,27 @@ func newKeyRing(target *Target, redactor *Redactor) (*keyRing, error) {
 		return nil, fmt.Errorf("%s: second_client_ca: %w", target.Path, err)
 	}
 	return ring, nil
+}
+
+// readRegistration reads the certificate and the key with which clients are registered.
+func (r *keyRing) readRegistration(target *Target) (err error) {
+	g := target.Registration
+	if g == nil {
+		return nil
+	}
+	if g.Certificate != nil {
+		if r.registrar, err = parseCertificate("certificate of the registration", g.Certificate); err != nil {
+			return fmt.Errorf("%s:%d: registration.certificate: %w", target.Path, g.Line, err)
+		}
+	}
+	if s := g.Statement; s != nil && s.Given == "" {
+		key, err := parseKey("key of "+s.Issuer, s.PrivateKey)
+		if err != nil {
+			return fmt.Errorf("%s:%d: registration.software_statement.private_key: %w", target.Path, s.Line, err)
+		}
+		r.statements = r.known(key)
+	}
+	return nil
 }
 
 // nameSubject fills in what the target file leaves out and the certificate tells: where it has no alternative name, the server can
@@ -167,14 +196,14 @@ func (t *Tester) ringKey(name, alg string) *Key {
 func (r *keyRing) audience(c *Client) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.audiences[c.ClientID]
+	return r.audiences[c.called()]
 }
 
 // addressAssertions chooses the audience of a client's assertions; "" is the issuer.
 func (t *Tester) addressAssertions(c *Client, audience string) {
 	t.keys.mu.Lock()
 	defer t.keys.mu.Unlock()
-	t.keys.audiences[c.ClientID] = audience
+	t.keys.audiences[c.called()] = audience
 }
 
 func (t *Tester) proofAlg() string {
@@ -203,7 +232,7 @@ func (t *Tester) CertificateOf(c *Client) *Certificate {
 	if c == nil {
 		return nil
 	}
-	return t.keys.certs[c.ClientID]
+	return t.keys.certs[c.called()]
 }
 
 // ClientCA issues certificates that the server trusts, if the target file names such a CA; else nil.
@@ -225,7 +254,7 @@ func (t *Tester) Honest(c *Client, b Binding) Identity {
 	}
 	switch b {
 	case DPoPBound:
-		id.Key = t.ProofKey(c.ClientID)
+		id.Key = t.ProofKey(c.called())
 	case CertificateBound:
 		id.Cert = t.CertificateOf(c)
 	}

@@ -72,7 +72,7 @@ type Learned struct {
 func (l *Learned) Trial(client, grant string, b Binding) *Trial {
 	for i := range l.Trials {
 		t := &l.Trials[i]
-		if t.Client.ClientID == client && t.Grant == grant && t.Binding == b {
+		if t.Client.called() == client && t.Grant == grant && t.Binding == b {
 			return t
 		}
 	}
@@ -134,6 +134,8 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 	if got := t.Metadata.String("issuer"); got != "" && got != t.Target.Issuer {
 		l.Problems = append(l.Problems, fmt.Sprintf("the metadata names the issuer %q, the target file %q; they must be identical (RFC 8414 §3.3)", got, t.Target.Issuer))
 	}
+	t.discoverRegistration()
+	tr.registerClients()
 	t.discoverCapabilities()
 	t.tryUnknownTokens(tr)
 	t.tryUnknownCode(tr)
@@ -556,7 +558,7 @@ func (t *Tester) tryWithoutPKCE(tr *Trace, c *Client) {
 
 // advice names what to mend, and where in the target file.
 func (t *Tester) advice(c *Client, grant, what string) string {
-	s := fmt.Sprintf("%s:%d: client %s got no usable token by %s: %s", t.Target.Path, c.Line, c.ClientID, grant, what)
+	s := fmt.Sprintf("%s:%d: client %s got no usable token by %s: %s", t.Target.Path, c.Line, c.called(), grant, what)
 	switch {
 	case strings.Contains(what, "invalid_client"), strings.Contains(what, "HTTP 401") && strings.Contains(what, "the token endpoint"):
 		s += map[string]string{
@@ -647,10 +649,10 @@ func (t *Tester) observeCapabilities() {
 			switch {
 			case !counts:
 			case k == Yes:
-				l.set(capability, Yes, "observed: client "+trial.Client.ClientID+" by "+trial.Grant)
+				l.set(capability, Yes, "observed: client "+trial.Client.called()+" by "+trial.Grant)
 				return
 			case k == NotKnown:
-				value, how = NotKnown, trial.Client.ClientID+" by "+trial.Grant+": "+trial.How
+				value, how = NotKnown, trial.Client.called()+" by "+trial.Grant+": "+trial.How
 			case value == No && trial.How != "":
 				how = trial.How
 			}
@@ -681,7 +683,7 @@ func (t *Tester) observeCapabilities() {
 		l.set("dpop", No, "discovered: the metadata has no dpop_signing_alg_values_supported, and no client asks for bound tokens")
 	}
 	if l.PKCEOptional != nil {
-		l.set("pkce-optional", Yes, "observed: client "+l.PKCEOptional.ClientID+" gets tokens without a challenge")
+		l.set("pkce-optional", Yes, "observed: client "+l.PKCEOptional.called()+" gets tokens without a challenge")
 	} else if l.Has("code") == Yes && slices.ContainsFunc(l.Trials, func(x Trial) bool { return x.Grant == CodeGrant && x.Works == Yes }) {
 		l.set("pkce-optional", No, "observed: no client gets a token without a challenge")
 	}

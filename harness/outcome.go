@@ -48,6 +48,7 @@ type Outcome struct {
 	Code   *Authorization
 	// RequestURI is what a pushed authorization request brought (RFC 9126 §2.2).
 	RequestURI string
+	Registered *Registered
 }
 
 // String says the outcome in a sentence fragment, for reasons: "HTTP 400 invalid_grant at the token endpoint".

@@ -180,7 +180,7 @@ func (t *Tester) spendable(who Identity, grant string) []*Resource {
 		grant = CodeGrant
 	}
 	for _, b := range []Binding{who.Binding(), DPoPBound, CertificateBound, Unbound} {
-		if trial := t.Learned.Trial(who.Client.ClientID, grant, b); trial != nil && len(trial.Opens) > 0 {
+		if trial := t.Learned.Trial(who.Client.called(), grant, b); trial != nil && len(trial.Opens) > 0 {
 			return trial.Opens[:1]
 		}
 	}

@@ -23,6 +23,7 @@ type Run struct {
 	Finished     time.Time             `json:"finished"`
 	Complete     bool                  `json:"complete"`
 	Incomplete   string                `json:"incomplete,omitempty"`  // why it is not complete
+	Left         []string              `json:"left_behind,omitempty"` // what popcheck made at the target and could not remove, and why
 	Problems     []string              `json:"problems,omitempty"`    // what a person has to mend: a refused client, a wrong CA
 	BadWaivers   []string              `json:"bad_waivers,omitempty"` // waivers that are expired, unknown, or whose check passes now: they fail the run
 	Capabilities map[string]Capability `json:"capabilities"`

@@ -56,7 +56,7 @@ func TestTheSubjectOfACertificateWithoutOtherNamesIsKnown(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tester.Close()
-			if got := target.Clients[0].TLSClientAuthSubjectDN; got != x.want {
+			if got := tester.Target.Clients[0].TLSClientAuthSubjectDN; got != x.want {
 				t.Errorf("the subject is %q, want %q", got, x.want)
 			}
 		})

@@ -39,6 +39,7 @@ type Target struct {
 	AssertionIssuer     *AssertionIssuer
 	TokenIssuer         *TokenIssuer   // popcheck itself, in place of an authorization server
 	Tokens              []BroughtToken // the same, where it issues none
+	Registration        *Registration  // nil: popcheck registers no clients
 	Resources           []Resource
 	Limits              Limits
 	Waivers             []Waiver
@@ -59,8 +60,9 @@ type TargetRequest struct {
 
 // Client is a registered client, in the words of RFC 7591.
 type Client struct {
-	Line                    int // of the target file
-	ClientID                string
+	Line                    int    // of the target file
+	Name                    string // in keys of results and reports; the ClientID unless it is named
+	ClientID                string // of a client that popcheck registers: "" until it has
 	TokenEndpointAuthMethod string
 	ClientSecret            string
 	PrivateKey              []byte // PEM or JWK, for private_key_jwt
@@ -70,6 +72,8 @@ type Client struct {
 	Scope                   string
 	AuthorizationParameters map[string]string
 	TokenParameters         map[string]string
+	Register                bool           // popcheck registers it, and removes it afterwards (RFC 7591, RFC 7592)
+	Metadata                map[string]any // further members to register it with
 
 	DPoPBoundAccessTokens                 bool
 	TLSClientCertificateBoundAccessTokens bool
@@ -138,10 +142,10 @@ type Waiver struct {
 	Until  time.Time // the last day on which it holds: 00:00 UTC of that day
 }
 
-// Client returns the client with this client_id, or nil.
+// Client returns the client with this client_id or name, or nil.
 func (t *Target) Client(id string) *Client {
 	for i := range t.Clients {
-		if t.Clients[i].ClientID == id {
+		if c := &t.Clients[i]; id != "" && (c.ClientID == id || c.Name == id) {
 			return &t.Clients[i]
 		}
 	}
@@ -188,6 +192,7 @@ func (t *Target) Secrets() []Secret {
 		add("access_token", b.Token)
 		add("private_key", keyForms(b.PrivateKey)...)
 	}
+	t.Registration.secrets(add)
 	for _, ca := range []*KeyPair{t.ClientCA, t.SecondClientCA} {
 		if ca != nil {
 			add("private_key", keyForms(ca.Key)...)

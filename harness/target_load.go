@@ -1184,6 +1184,7 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 	t.Product = l.product(root)
 	t.Limits = l.limits(root)
 	t.IntrospectionClient = l.introspectionClient(root)
+	t.Registration = l.registrationOf(root)
 	t.CertificateHeader = l.matching(root, "certificate_header", fieldName, "write the name of a header field: letters, digits and hyphens")
 	l.checkUsers(root)
 	l.checkAuthorized(root)
@@ -1738,9 +1739,7 @@ func (l *targetLoader) clients(at yamlPlace) []Client {
 			continue
 		}
 		client := l.client(table)
-		if client.ClientID != "" && slices.ContainsFunc(all, func(c Client) bool { return c.ClientID == client.ClientID }) {
-			l.problem(table.values["client_id"], fmt.Sprintf("%q is the client_id of another client too", clip(client.ClientID)), "list each client once")
-		}
+		l.nameTwice(all, client, table)
 		all = append(all, client)
 	}
 	return all
@@ -1748,7 +1747,6 @@ func (l *targetLoader) clients(at yamlPlace) []Client {
 
 // client reads one client. What is left out has the default of RFC 7591 §2.
 func (l *targetLoader) client(table yamlTable) Client {
-	l.needs(table, "client_id", "write the client_id as it is registered")
 	c := Client{
 		Line:                                  table.node.Line,
 		ClientID:                              l.matching(table, "client_id", `^[\x20-\x7e]+$`, "use printable ASCII (RFC 6749 appendix A.1)"),
@@ -1768,6 +1766,8 @@ func (l *targetLoader) client(table yamlTable) Client {
 		TLSClientAuthSANIP:                    l.sanIP(table),
 		TLSClientAuthSANEmail:                 l.textOf(table, "tls_client_auth_san_email"),
 	}
+	c.Name = l.clientName(table, c.ClientID)
+	l.registered(table, &c)
 	if at, ok := table.values["certificate"]; ok {
 		c.Certificate, _ = l.keyPair(at)
 	}
@@ -1823,6 +1823,9 @@ func (l *targetLoader) checkCredentials(table yamlTable, c Client) {
 		methodBasic: "client_secret", methodPost: "client_secret", methodSecretJWT: "client_secret",
 		methodPrivateKey: "private_key", methodTLS: "certificate", methodSelfSigned: "certificate",
 	}[c.TokenEndpointAuthMethod]
+	if c.Register && credential != "certificate" { // the server makes the secret, and popcheck a key
+		credential = ""
+	}
 	switch {
 	case credential != "" && table.lacks(credential) && table.lacks("token_endpoint_auth_method"):
 		l.problem(table.yamlPlace, fmt.Sprintf("needs %s: without token_endpoint_auth_method the method is %s (RFC 7591 §2)", credential, methodBasic),
@@ -1865,7 +1868,7 @@ func (l *targetLoader) introspectionClient(root yamlTable) string {
 	}
 	var known []string
 	for _, c := range l.target.Clients {
-		known = append(known, c.ClientID)
+		known = append(known, c.Name)
 	}
 	l.problem(root.values["introspection_client"], fmt.Sprintf("no client has the client_id %q", clip(id)), suggestKey(id, known))
 	return ""

@@ -140,17 +140,17 @@ func TestTheFullExampleLoads(t *testing.T) {
 		TLS:     TargetTLS{CA: file("ca.pem")},
 		Request: TargetRequest{Headers: map[string]string{"X-Tenant": "blue"}},
 		Clients: []Client{
-			{Line: 11, ClientID: "spa", TokenEndpointAuthMethod: "none",
+			{Line: 11, Name: "spa", ClientID: "spa", TokenEndpointAuthMethod: "none",
 				RedirectURIs: []string{"https://client.example/cb", "https://client.example/other"},
 				GrantTypes:   []string{"authorization_code", "refresh_token"}, Scope: "openid read",
 				AuthorizationParameters: map[string]string{"audience": "api"}},
-			{Line: 17, ClientID: "web", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "web-secret-value",
+			{Line: 17, Name: "web", ClientID: "web", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "web-secret-value",
 				RedirectURIs: []string{"https://client.example/cb"},
 				GrantTypes:   []string{"authorization_code", "refresh_token", "client_credentials"}},
-			{Line: 22, ClientID: "worker", TokenEndpointAuthMethod: "private_key_jwt",
+			{Line: 22, Name: "worker", ClientID: "worker", TokenEndpointAuthMethod: "private_key_jwt",
 				PrivateKey: []byte(strings.TrimSpace(string(file("worker.key")))),
 				GrantTypes: []string{"client_credentials"}, DPoPBoundAccessTokens: true},
-			{Line: 27, ClientID: "bank", TokenEndpointAuthMethod: "tls_client_auth",
+			{Line: 27, Name: "bank", ClientID: "bank", TokenEndpointAuthMethod: "tls_client_auth",
 				Certificate:                           &KeyPair{Cert: file("bank.crt"), Key: file("bank.key")},
 				TLSClientCertificateBoundAccessTokens: true,
 				GrantTypes:                            []string{"authorization_code", "client_credentials"},
@@ -190,7 +190,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Target{
 		Path: "t.yaml", Name: "127.0.0.1:9000", Issuer: "http://127.0.0.1:9000", Profile: "bcp", Login: Login{Driver: "form"},
-		Clients: []Client{{Line: 3, ClientID: "svc", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "literal-secret", GrantTypes: []string{"client_credentials"}}},
+		Clients: []Client{{Line: 3, Name: "svc", ClientID: "svc", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "literal-secret", GrantTypes: []string{"client_credentials"}}},
 		Limits:  Limits{Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3},
 	}
 	if diff := cmp.Diff(want, target); diff != "" {

@@ -44,7 +44,7 @@ const (
 
 func targetKeys() []string {
 	return append([]string{"name", "issuer", "metadata", "authorized", "hosts", "profile", "tls", "request", "clients", "users",
-		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "token_issuer", "tokens", "resources",
+		"login", "introspection_client", "client_ca", "second_client_ca", "certificate_header", "assertion_issuer", "registration", "token_issuer", "tokens", "resources",
 		"limits", "waivers", "capabilities"}, productKeys()...)
 }
 
@@ -52,7 +52,7 @@ func clientKeys() []string {
 	return append([]string{"client_id", "token_endpoint_auth_method", "client_secret", "private_key", "certificate",
 		"redirect_uris", "grant_types", "scope", "authorization_parameters", "token_parameters",
 		"dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens",
-		"require_pushed_authorization_requests"}, subjectKeys()...)
+		"require_pushed_authorization_requests", "name", "register"}, subjectKeys()...)
 }
 
 // subjectKeys are the ways to name the subject of a client certificate (RFC 8705 §2.1.2).

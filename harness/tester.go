@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,6 +43,7 @@ type Tester struct {
 	consents *consents
 	nonces   nonces
 	keys     *keyRing
+	ledger   ledger
 
 	mu      sync.Mutex
 	idle    map[string][]*connection
@@ -80,6 +82,12 @@ func NewWorker(target *Target, version string, w Worker) (*Tester, error) {
 	if w.RunID == "" {
 		w.RunID = NewRunID()
 	}
+	own := *target // what is registered and removed is of this run only
+	own.Clients = slices.Clone(target.Clients)
+	for i := range own.Clients {
+		own.Clients[i].Name = own.Clients[i].called()
+	}
+	target = &own
 	redactor := NewRedactor()
 	if w.Key != nil {
 		redactor = newRedactor(w.Key)
@@ -163,7 +171,9 @@ const (
 // replaced once, and only for honest calls: an attack that is sent twice is another attack.
 func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *connection) {
 	target, failure := t.permit(r.URL)
-	if failure == nil && r.held == nil { // those that go out together were paced together
+	if r.parting && failure != nil && failure.Kind == Stopped {
+		failure = nil
+	} else if failure == nil && r.held == nil && !r.parting { // those that go out together were paced together
 		failure = t.pace(ctx)
 	}
 	if failure != nil {

@@ -23,6 +23,7 @@ type Trace struct {
 	started   time.Time
 	exchanges []Exchange
 	unheard   int   // requests that stayed without an answer but that the target wants rest
+	parting   bool  // of what is sent when the run is over
 	held      *held // of a request that is sent at the same moment as others
 
 	minted map[string]tokenShown // the access tokens that popcheck made for this check
@@ -63,7 +64,7 @@ func (tr *Trace) Do(r Request) *Answer {
 	for _, name := range sortedKeys(tr.Target.Request.Headers) { // control and attack differ in nothing else
 		r.Header = append(r.Header, Field{name, tr.Target.Request.Headers[name]})
 	}
-	r.held = tr.held
+	r.held, r.parting = tr.held, tr.parting
 	step, honest := r.Step, tr.role == ControlExchange
 	answer := tr.send(&r, pace)
 	if honest && answer.Failure != nil && answer.Failure.Kind == Dropped && answer.TLS != nil && !answer.TLS.FreshConnection {

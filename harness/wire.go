@@ -35,6 +35,7 @@ type Request struct {
 	Decoded  []Decoded    // JWTs in it, by member
 	browser  bool         // part of a login: its connections are kept
 	stranger string       // the origin of the other site whose page makes the browser send it; "" for the server\'s own pages
+	parting  bool         // sent also when the run has ended: it removes what popcheck left
 	held     *held        // one of several that go out at the same moment; nil for all others
 }
 

@@ -574,6 +574,9 @@ func notices(run *harness.Run) []notice {
 	if len(run.BadWaivers) > 0 {
 		out = append(out, notice{"Waivers out of date", shortened(run.BadWaivers)})
 	}
+	if len(run.Left) > 0 {
+		out = append(out, notice{"Left behind at the target", shortened(run.Left)})
+	}
 	if len(run.Problems) > 0 {
 		out = append(out, notice{"To be mended before the next run", shortened(run.Problems)})
 	}

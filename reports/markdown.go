@@ -28,6 +28,7 @@ func Markdown(w io.Writer, run *harness.Run) error {
 	m.identity(run)
 	m.list("About the levels", run.Notes)
 	m.list("What a person has to mend", run.Problems)
+	m.list("Left behind at the target", run.Left)
 	m.list("Waivers out of date", run.BadWaivers)
 	m.verdicts(j)
 	m.results("Findings", j.counted)

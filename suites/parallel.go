@@ -252,6 +252,7 @@ func merge(parts []*harness.Run) *wholeRun {
 			out.Rests = &all
 		}
 		out.Results = append(out.Results, part.Results...)
+		out.Left = append(out.Left, part.Left...)
 		for _, p := range part.Problems {
 			if !slices.Contains(out.Problems, p) {
 				out.Problems = append(out.Problems, p)
@@ -294,6 +295,7 @@ func undecided(run *wholeRun) Selection {
 // replace takes over what another run says of the same results.
 func (run *wholeRun) replace(again *harness.Run) {
 	run.Requests, run.Logins = run.Requests+again.Requests, run.Logins+again.Logins
+	run.Left = append(run.Left, again.Left...)
 	for _, r := range again.Results {
 		if i := slices.IndexFunc(run.Results, func(old harness.Result) bool { return old.Key == r.Key }); i >= 0 {
 			r.Reason += " (tried again alone, because the parallel part left it open)"

@@ -70,6 +70,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	book := expect.NewBook(o.Progress)
 	runSpecs(t, o, book, executed)
 	t.CleanUp(ctx)
+	left := unregister(t)
 	why := t.Stopped()
 	if why == "" {
 		why = "the run ended early"
@@ -79,7 +80,7 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 		Target:  harness.RunTarget{Name: o.Target.Name, Issuer: o.Target.Issuer, File: o.Target.Path, Fault: o.Fault},
 		Profile: o.Profile, ProfileText: profileText(o.Profile), FailOn: o.FailOn, Select: o.Select.String(), Seed: o.Seed,
 		Started: started.UTC(), Requests: t.Sent(), Logins: t.Logins(), Rests: t.Rests(), Results: book.Results(why), Capabilities: t.Learned.Capabilities, Complete: t.Stopped() == "",
-		Incomplete: t.Stopped(),
+		Incomplete: t.Stopped(), Left: left,
 	}
 	for _, p := range t.Learned.Problems {
 		run.Problems = append(run.Problems, t.Redactor.Text(p))
@@ -128,7 +129,16 @@ func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err e
 		t.Clock = o.Clock
 	}
 	t.Learn(ctx)
-	return t, func() { release(); t.Close(); closeIssuer() }, nil
+	return t, func() { release(); t.Unregister(); t.Close(); closeIssuer() }, nil
+}
+
+// unregister removes the clients that popcheck has registered, and says what stays.
+func unregister(t *harness.Tester) []string {
+	left := t.Unregister()
+	for i := range left {
+		left[i] = t.Redactor.Text(left[i])
+	}
+	return left
 }
 
 // Preflight is what the honest tries showed, and what a run would make of it.
@@ -137,6 +147,7 @@ type Preflight struct {
 	Tries        []Try
 	Capabilities map[string]harness.Capability
 	Problems     []string         // what a person has to mend
+	Left         []string         // what was registered and could not be removed, and why
 	Apply        []harness.Result // the checks that would run, with their places
 	Skipped      []harness.Result // those that would not, and why
 	Requests     int
@@ -161,11 +172,11 @@ func Check(ctx context.Context, o Options) (*Preflight, error) {
 	defer end()
 	book := expect.NewBook(nil)
 	runSpecs(t, o, book, planned)
-	text := t.Redactor.Text
-	p := &Preflight{Metadata: text(t.Metadata.From), Capabilities: map[string]harness.Capability{}, Requests: t.Sent(), Logins: t.Logins(), Stopped: text(t.Stopped())}
+	left, text := unregister(t), t.Redactor.Text
+	p := &Preflight{Left: left, Metadata: text(t.Metadata.From), Capabilities: map[string]harness.Capability{}, Requests: t.Sent(), Logins: t.Logins(), Stopped: text(t.Stopped())}
 	p.Apply, p.Skipped = book.Plan()
 	for _, trial := range t.Learned.Trials {
-		try := Try{Client: trial.Client.ClientID, Grant: trial.Grant, Binding: string(trial.Binding), Works: trial.Works, How: text(trial.How)}
+		try := Try{Client: trial.Client.Name, Grant: trial.Grant, Binding: string(trial.Binding), Works: trial.Works, How: text(trial.How)}
 		for _, r := range trial.Opens {
 			try.Opens = append(try.Opens, r.Name)
 		}

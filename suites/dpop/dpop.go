@@ -97,7 +97,7 @@ func tokenSite(s *expect.Suite, grant string, t *harness.Trial) site {
 	who := s.Honest(t.Client, harness.DPoPBound)
 	return site{
 		place: attacks.AtToken, who: who, url: s.Metadata.Endpoint("token_endpoint", who.Cert),
-		at:     expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID},
+		at:     expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.Name},
 		honest: func(c *expect.Case) harness.Outcome { return c.Obtained(who, grant) },
 		prepare: func(c *expect.Case) func(harness.ProofChange) harness.Outcome {
 			send := c.Prepared(who, grant)
@@ -115,7 +115,7 @@ func parSite(s *expect.Suite, t *harness.Trial) site {
 	}
 	return site{
 		place: attacks.AtPAR, who: who, url: s.Metadata.Endpoint("pushed_authorization_request_endpoint", who.Cert),
-		at: expect.Place{Endpoint: "par", Client: t.Client.ClientID},
+		at: expect.Place{Endpoint: "par", Client: t.Client.Name},
 		// A request_uri counts as honest only when it leads to a token that opens something: any server can hand out a string.
 		honest: func(c *expect.Case) harness.Outcome {
 			o := c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, PushProof: harness.WithProof})
@@ -151,7 +151,7 @@ func resourceSite(s *expect.Suite, t *harness.Trial, r *harness.Resource) site {
 	who, grant := s.Honest(t.Client, harness.DPoPBound), t.Grant
 	return site{
 		place: attacks.AtResource, who: who, url: r.URL,
-		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
+		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.Name, Role: harness.ResourceServer},
 		honest: func(c *expect.Case) harness.Outcome {
 			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
 		},

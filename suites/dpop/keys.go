@@ -146,7 +146,7 @@ func introspectedPlain(s *expect.Suite, check attacks.Check) {
 		s.Skip(check, at, "no client gets an unbound token")
 		return
 	}
-	at.Grant, at.Client = t.Grant, t.Client.ClientID
+	at.Grant, at.Client = t.Grant, t.Client.Name
 	s.It(check, at, func(c *expect.Case) {
 		if got, there := jkt(c.Introspected(s.Honest(t.Client, harness.Unbound), t.Grant)); there {
 			c.Fails("introspection names %q as the key of a token for which none was proven", got)
@@ -189,7 +189,7 @@ func everyGrant(c *expect.Case, t *harness.Trial, who harness.Identity, grant st
 func skipGrant(s *expect.Suite, check attacks.Check, grant string) {
 	for _, t := range s.Learned.Trials {
 		if t.Grant == grant && t.Binding == harness.DPoPBound {
-			s.Skip(check, expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.ClientID}, "no proof is tried with this grant; "+t.How)
+			s.Skip(check, expect.Place{Endpoint: "token", Grant: grant, Client: t.Client.Name}, "no proof is tried with this grant; "+t.How)
 			return
 		}
 	}
@@ -205,7 +205,7 @@ func introspection(s *expect.Suite, check attacks.Check) {
 		s.Skip(check, at, "no client gets DPoP-bound tokens")
 		return
 	}
-	at.Grant, at.Client = trial.Grant, trial.Client.ClientID
+	at.Grant, at.Client = trial.Grant, trial.Client.Name
 	who := s.Honest(trial.Client, harness.DPoPBound)
 	s.It(check, at, func(c *expect.Case) {
 		members := c.Introspected(who, trial.Grant)
@@ -260,7 +260,7 @@ func refresh(s *expect.Suite) {
 		})
 	}
 	place := func(t *harness.Trial) expect.Place {
-		return expect.Place{Endpoint: "token", Grant: harness.RefreshGrant, Client: t.Client.ClientID}
+		return expect.Place{Endpoint: "token", Grant: harness.RefreshGrant, Client: t.Client.Name}
 	}
 	if public := pick((*harness.Client).Public); public == nil {
 		for _, check := range []attacks.Check{k.RefreshOtherKey, k.RefreshNoProof} {
@@ -291,7 +291,7 @@ func refresh(s *expect.Suite) {
 	}
 	who := s.Honest(confidential.Client, harness.DPoPBound)
 	moved := who
-	moved.Key = s.ProofKey("new key of " + confidential.Client.ClientID)
+	moved.Key = s.ProofKey("new key of " + confidential.Client.Name)
 	move := func(c *expect.Case) harness.Outcome {
 		send := c.Prepared(who, harness.RefreshGrant)
 		return c.Between(func() harness.Outcome { return c.Obtained(who, harness.RefreshGrant) }, func() harness.Outcome {
@@ -366,7 +366,7 @@ func codeBinding(s *expect.Suite) {
 		return
 	}
 	who := s.Honest(trial.Client, harness.DPoPBound)
-	at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID}
+	at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.Name}
 	thief, nobody := who, who
 	thief.Key, nobody.Key = s.ProofKey("attacker"), nil
 	announced := func(key *harness.Key) harness.Change {
@@ -424,7 +424,7 @@ func codeBinding(s *expect.Suite) {
 		c.Expect(answer).To(expect.BeRefused())
 	})
 
-	par := expect.Place{Endpoint: "par", Client: trial.Client.ClientID}
+	par := expect.Place{Endpoint: "par", Client: trial.Client.Name}
 	pushed := byParameter
 	pushed.Via = harness.PushedRequest
 	s.It(k.PARContradiction, par, func(c *expect.Case) {

@@ -137,8 +137,8 @@ func material(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where s
 		}
 		who := s.Honest(other.Client, harness.DPoPBound)
 		token := c.Obtain(who, other.Grant)
-		c.Assume(token).To(expect.BeAccepted(), "a token of client "+other.Client.ClientID)
-		c.Assume(c.Call(harness.ResourceCall{Who: who, Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the token of client "+other.Client.ClientID)
+		c.Assume(token).To(expect.BeAccepted(), "a token of client "+other.Client.Name)
+		c.Assume(c.Call(harness.ResourceCall{Who: who, Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the token of client "+other.Client.Name)
 		call.Token = token.Token.AccessToken
 	}
 	return call

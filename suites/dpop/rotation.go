@@ -26,8 +26,8 @@ func rotation(s *expect.Suite) {
 	r := t.Opens[0]
 	who := s.Honest(t.Client, harness.DPoPBound)
 	moved := who
-	moved.Key = s.ProofKey("new key of " + t.Client.ClientID)
-	place := expect.Place{Endpoint: r.Name, Grant: harness.RefreshGrant, Client: t.Client.ClientID, Role: harness.ResourceServer}
+	moved.Key = s.ProofKey("new key of " + t.Client.Name)
+	place := expect.Place{Endpoint: r.Name, Grant: harness.RefreshGrant, Client: t.Client.Name, Role: harness.ResourceServer}
 	s.It(k.OldKey, place, func(c *expect.Case) {
 		honest := func() harness.Outcome {
 			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, harness.RefreshGrant), Resource: r})

@@ -57,7 +57,7 @@ func aliases(s *expect.Suite) {
 	}
 	s.It(k.AliasHTU, where.at, func(c *expect.Case) {
 		who := where.who
-		who.Key = c.ProofKey(who.Client.ClientID)
+		who.Key = c.ProofKey(who.Client.Name)
 		prove := func(htu string) harness.Outcome {
 			send := c.Prepared(where.who, where.grant)
 			return send(harness.TokenRequest{Who: who, Proof: func(p *harness.Proof) { p.Claims.Set("htu", htu) }})

@@ -37,7 +37,7 @@ func oneConnection(c *expect.Case, s *expect.Suite, where site) {
 	}
 	answer := between(c, where, func() (answer harness.Outcome) {
 		stolen := c.Kept(where.who, where.grant)
-		c.Assume(call(own)).To(expect.BeAccepted(), "client "+thief.Client.ClientID+" with its own token and certificate")
+		c.Assume(call(own)).To(expect.BeAccepted(), "client "+thief.Client.Name+" with its own token and certificate")
 		c.Attack(func() { answer = call(stolen) })
 		return answer
 	})
@@ -51,7 +51,7 @@ func oneConnection(c *expect.Case, s *expect.Suite, where site) {
 func boundTwice(s *expect.Suite, where site) {
 	k := attacks.CertificateBindings()
 	honest := where.who
-	honest.Key = s.ProofKey(honest.Client.ClientID)
+	honest.Key = s.ProofKey(honest.Client.Name)
 	attack := func(check attacks.Check, thief func(c *expect.Case) harness.Identity) {
 		s.It(check, where.at, func(c *expect.Case) {
 			c.Assume(where.proven(c)()).To(expect.BeAccepted(), "the right certificate")

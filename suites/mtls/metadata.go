@@ -24,7 +24,7 @@ func metadata(s *expect.Suite) {
 		case isBound && !announced:
 			c.Fails("tokens are bound to certificates, and %s is not true", member)
 		case announced && !isBound:
-			c.Fails("%s is true, and the token of %s is not bound", member, t.Client.ClientID)
+			c.Fails("%s is true, and the token of %s is not bound", member, t.Client.Name)
 		}
 		c.Passes("%s is true, and tokens are bound", member)
 	})

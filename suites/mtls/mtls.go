@@ -116,7 +116,7 @@ func certificate(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, w
 	case a.ID == attacks.RenewedCertificate && answer.Where == harness.InTLS && s.ClientCA() == nil:
 		c.Unlearned("the server ended the connection because nobody it trusts issued the certificate: a renewed one cannot be tried without client_ca")
 	case facts.Other != nil && answer.State == harness.Granted && owner(c, answer.Token) == facts.Other.ClientID:
-		c.Warns("client_id was ignored: the token is that of %s, whose certificate it was", facts.Other.ClientID)
+		c.Warns("client_id was ignored: the token is that of %s, whose certificate it was", facts.Other.Name)
 		return
 	}
 	where.refuses(c, answer, a.Refusal)
@@ -153,7 +153,7 @@ func other(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, where s
 		return nil
 	}
 	t := second(c, s, where.who.Client)
-	c.Assume(c.Obtained(s.Honest(t.Client, harness.CertificateBound), t.Grant)).To(expect.BeAccepted(), "client "+t.Client.ClientID+" with its own certificate")
+	c.Assume(c.Obtained(s.Honest(t.Client, harness.CertificateBound), t.Grant)).To(expect.BeAccepted(), "client "+t.Client.Name+" with its own certificate")
 	return t.Client
 }
 
@@ -201,7 +201,7 @@ func tokens(s *expect.Suite) {
 		if check.ID == k.Introspection.ID {
 			endpoint = "introspect"
 		}
-		s.It(check, expect.Place{Endpoint: endpoint, Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+		s.It(check, expect.Place{Endpoint: endpoint, Grant: t.Grant, Client: t.Client.Name}, func(c *expect.Case) {
 			see(c, s.Honest(t.Client, harness.CertificateBound), t.Grant)
 		})
 	}
@@ -300,7 +300,7 @@ func unboundIntrospection(s *expect.Suite, check attacks.Check) {
 		s.Skip(check, expect.Place{Endpoint: "introspect"}, "no client of the target file gets unbound tokens")
 		return
 	}
-	s.It(check, expect.Place{Endpoint: "introspect", Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+	s.It(check, expect.Place{Endpoint: "introspect", Grant: t.Grant, Client: t.Client.Name}, func(c *expect.Case) {
 		if got, there := thumbprint(c.Introspected(s.Honest(t.Client, t.Binding), t.Grant)); there {
 			c.Fails("the introspection of an unbound token has cnf.x5t#S256 %q", got)
 		}
@@ -381,7 +381,7 @@ func refresh(s *expect.Suite) {
 			s.Skip(check, at, "the target file names no such client that gets a refresh token with a certificate")
 			return
 		}
-		at.Client = t.Client.ClientID
+		at.Client = t.Client.Name
 		who := s.Honest(t.Client, harness.CertificateBound)
 		s.It(check, at, func(c *expect.Case) {
 			wrong := cert(c, who)

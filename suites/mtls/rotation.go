@@ -25,7 +25,7 @@ func rotation(s *expect.Suite) {
 		s.Skip(k.FollowsNew, at, "no client with tls_client_auth gets a refresh token, or the target file names no client_ca to renew its certificate with")
 		return
 	}
-	at.Client = t.Client.ClientID
+	at.Client = t.Client.Name
 	who := s.Honest(t.Client, harness.CertificateBound)
 	renew := func(c *expect.Case) (*harness.Certificate, harness.Outcome) {
 		cert := made(c, s.ClientCA(), harness.Issue{Name: "a renewed certificate", Like: who.Cert.Leaf})
@@ -40,7 +40,7 @@ func rotation(s *expect.Suite) {
 		c.Passes("the refresh token works with a renewed certificate")
 	})
 	if !t.Client.TLSClientCertificateBoundAccessTokens {
-		s.Skip(k.FollowsNew, at, "declared: client "+t.Client.ClientID+" does not ask for certificate-bound tokens")
+		s.Skip(k.FollowsNew, at, "declared: client "+t.Client.Name+" does not ask for certificate-bound tokens")
 		return
 	}
 	s.It(k.FollowsNew, at, func(c *expect.Case) {

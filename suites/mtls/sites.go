@@ -110,7 +110,7 @@ func onePerClientMethod(in []site) []site {
 
 // siteOf is what the sites at the authorization server have in common.
 func siteOf(s *expect.Suite, t *harness.Trial, kind attacks.Place, endpoint string) site {
-	where := site{kind: kind, who: s.Honest(t.Client, t.Binding), grant: t.Grant, issued: t.TakesIssued, at: expect.Place{Endpoint: string(kind), Client: t.Client.ClientID}}
+	where := site{kind: kind, who: s.Honest(t.Client, t.Binding), grant: t.Grant, issued: t.TakesIssued, at: expect.Place{Endpoint: string(kind), Client: t.Client.Name}}
 	if plain := s.Metadata.String(endpoint); plain != s.Metadata.Endpoint(endpoint, where.who.Cert) {
 		where.plain = plain
 	}
@@ -142,7 +142,7 @@ func inTheName(c *expect.Case, answer harness.Outcome, who harness.Identity, gra
 	token := *answer.Token
 	token.Who = who
 	if spent := c.Spend(&token, grant); spent.State == harness.Granted {
-		answer.State, answer.Got = harness.Granted, fmt.Sprintf("an access token was issued in the name of %s; it is bound to the client's own certificate, with which it works", who.Client.ClientID)
+		answer.State, answer.Got = harness.Granted, fmt.Sprintf("an access token was issued in the name of %s; it is bound to the client's own certificate, with which it works", who.Client.Name)
 	}
 	return answer
 }
@@ -167,7 +167,7 @@ func pushSite(s *expect.Suite, t *harness.Trial) site {
 			taken := c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest, Pushed: answer.RequestURI})
 			switch taken.State {
 			case harness.Granted:
-				answer.Got = "a request_uri was issued in the name of " + who.Client.ClientID + ", and it led to a code"
+				answer.Got = "a request_uri was issued in the name of " + who.Client.Name + ", and it led to a code"
 			case harness.Refused:
 				answer.State, answer.Where = harness.Refused, harness.InBody
 				answer.Got = "a request_uri was issued that led to no code (" + taken.String() + ")"
@@ -245,7 +245,7 @@ func revocationSite(s *expect.Suite, t *harness.Trial) site {
 		case harness.Unknown:
 			return lives
 		case harness.Refused:
-			answer.State, answer.Got = harness.Granted, "the token of "+who.Client.ClientID+" was revoked"
+			answer.State, answer.Got = harness.Granted, "the token of "+who.Client.Name+" was revoked"
 		default:
 			answer.State = harness.Refused
 		}
@@ -276,7 +276,7 @@ func resourceSiteBy(s *expect.Suite, t *harness.Trial, r *harness.Resource, gran
 	who := s.Honest(t.Client, harness.CertificateBound)
 	return site{
 		kind: attacks.AtResource, who: who, grant: grant, resource: r, plain: otherAddress(s, r),
-		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.ClientID, Role: harness.ResourceServer},
+		at: expect.Place{Endpoint: r.Name, Grant: grant, Client: t.Client.Name, Role: harness.ResourceServer},
 		honest: func(c *expect.Case) harness.Outcome {
 			return c.Call(harness.ResourceCall{Who: who, Token: c.Kept(who, grant), Resource: r})
 		},

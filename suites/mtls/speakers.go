@@ -42,7 +42,7 @@ func speakers(s *expect.Suite) {
 			return where.attempt(c, func(m *harness.Message, _ harness.Facts) { m.Params.Set("client_id", public.ClientID) })
 		})
 		if answer.State == harness.Granted && owner(c, answer.Token) == public.ClientID {
-			c.Passes("the token is that of %s, which needs no certificate", public.ClientID)
+			c.Passes("the token is that of %s, which needs no certificate", public.Name)
 			return
 		}
 		c.Refuses(answer, c.Check.Refusal)
@@ -104,7 +104,7 @@ func codesOfOthers(s *expect.Suite) {
 	theirs := s.Honest(thief.Client, thief.Binding)
 	steal := func(check attacks.Check, changes ...harness.Change) {
 		s.It(check, where.at, func(c *expect.Case) {
-			c.Assume(c.Obtained(theirs, thief.Grant)).To(expect.BeAccepted(), "client "+thief.Client.ClientID+" with its own certificate")
+			c.Assume(c.Obtained(theirs, thief.Grant)).To(expect.BeAccepted(), "client "+thief.Client.Name+" with its own certificate")
 			answer := between(c, where, func() (answer harness.Outcome) {
 				for _, change := range changes {
 					send := c.Prepared(where.who, harness.CodeGrant)
@@ -142,7 +142,7 @@ func insteadOfAssertion(s *expect.Suite, check attacks.Check) {
 		return
 	}
 	who := s.Honest(t.Client, t.Binding)
-	s.It(check, expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+	s.It(check, expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.Name}, func(c *expect.Case) {
 		send, before := c.Prepared(who, t.Grant), 0
 		cert := certificateOfAttacker(c, places[0]).Certificate
 		if c.ClientCA() != nil {
@@ -177,15 +177,15 @@ func addressText(s *expect.Suite, check attacks.Check) {
 		cert := s.CertificateOf(o.Client)
 		return o.Client != t.Client && o.Client.TokenEndpointAuthMethod == t.Client.TokenEndpointAuthMethod && cert != nil && cert.SameIssuer(who.Cert)
 	})
-	at.Grant, at.Client = t.Grant, t.Client.ClientID
+	at.Grant, at.Client = t.Grant, t.Client.Name
 	if known == nil || !slices.ContainsFunc(who.Cert.Leaf.IPAddresses, func(ip net.IP) bool { return isAddress(ip, t.Client.TLSClientAuthSANIP) }) {
 		s.Skip(check, at, "the target file names no other client of the same issuer, or the certificate does not carry the registered address")
 		return
 	}
 	s.It(check, at, func(c *expect.Case) {
-		c.Assume(c.Obtained(s.Honest(known.Client, known.Binding), known.Grant)).To(expect.BeAccepted(), "client "+known.Client.ClientID+", whose certificate has the same issuer")
+		c.Assume(c.Obtained(s.Honest(known.Client, known.Binding), known.Grant)).To(expect.BeAccepted(), "client "+known.Client.Name+", whose certificate has the same issuer")
 		c.Expect(c.Obtain(who, t.Grant)).To(expect.BeAccepted())
-		c.Passes("%s was known by its address", t.Client.ClientID)
+		c.Passes("%s was known by its address", t.Client.Name)
 	})
 }
 

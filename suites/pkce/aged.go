@@ -26,7 +26,7 @@ func agedCode(s *expect.Suite) {
 		s.Skip(check, at, "no client of the target file has the authorization_code grant")
 		return
 	}
-	at.Client = trial.Client.ClientID
+	at.Client = trial.Client.Name
 	s.It(check, at, func(c *expect.Case) { redeemOld(c, s.Aged, s.Aged.Code, attacks.CodeAge) })
 }
 

@@ -21,7 +21,7 @@ func clientAssertions(s *expect.Suite) {
 		}
 		return
 	}
-	at := expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.ClientID}
+	at := expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.Name}
 	for _, a := range attacks.ClientAssertions() {
 		other := against(s, a, t)
 		switch {
@@ -32,7 +32,7 @@ func clientAssertions(s *expect.Suite) {
 		default:
 			s.It(a.Check, at, func(c *expect.Case) {
 				if a.Against == attacks.AssertingClient {
-					c.Assume(c.Obtained(s.Honest(other.Client, other.Binding), other.Grant)).To(expect.BeAccepted(), "client "+other.Client.ClientID+" with its own assertion")
+					c.Assume(c.Obtained(s.Honest(other.Client, other.Binding), other.Grant)).To(expect.BeAccepted(), "client "+other.Client.Name+" with its own assertion")
 				}
 				assertion(c, s, a, t, func(try harness.AssertionChange) harness.TokenRequest {
 					q := harness.TokenRequest{ClientAssertion: try, Change: a.Request}
@@ -139,7 +139,7 @@ func grantAssertions(s *expect.Suite) {
 			continue
 		}
 		here := at
-		here.Client = t.Client.ClientID
+		here.Client = t.Client.Name
 		s.It(a.Check, here, func(c *expect.Case) {
 			assertion(c, s, a, t, func(try harness.AssertionChange) harness.TokenRequest {
 				return harness.TokenRequest{Assertion: try}
@@ -150,7 +150,7 @@ func grantAssertions(s *expect.Suite) {
 		s.Skip(wrong, at, "no client with a secret or key could get a token by the JWT bearer grant")
 		return
 	}
-	at.Client = t.Client.ClientID
+	at.Client = t.Client.Name
 	s.It(wrong, at, func(c *expect.Case) { refusesCredential(c, s, t, wrongCredential(t.Client)) })
 }
 
@@ -186,7 +186,7 @@ func clientCredentials(s *expect.Suite) {
 	b := attacks.Backends()
 	const grant = harness.ClientCredentialsGrant
 	at := func(c *harness.Client) expect.Place {
-		return expect.Place{Endpoint: "token", Grant: grant, Client: c.ClientID}
+		return expect.Place{Endpoint: "token", Grant: grant, Client: c.Name}
 	}
 	machine := func(fits func(harness.Trial) bool) *harness.Trial {
 		return s.Pick(func(t harness.Trial) bool { return t.Grant == grant && t.Client.Confidential() && fits(t) })
@@ -216,7 +216,7 @@ func clientCredentials(s *expect.Suite) {
 			c.Assume(c.Obtained(who, public.Grant)).To(expect.BeAccepted(), "the public client by "+public.Grant)
 			answer := c.Between(func() harness.Outcome { return c.Obtained(s.Honest(control.Client, control.Binding), grant) }, func() harness.Outcome {
 				return c.Loot(c.ClientCredentials(harness.TokenRequest{Who: who}), grant)
-			}, "client credentials of "+control.Client.ClientID)
+			}, "client credentials of "+control.Client.Name)
 			c.Refuses(answer, b.PublicClient.Refusal)
 		})
 	}

@@ -112,10 +112,10 @@ func fapiServes(s *expect.Suite) {
 			var answer harness.Outcome
 			if control == nil {
 				if c.Attack(func() { answer = attack() }); answer.State == harness.Refused {
-					c.Unlearned("client %s was refused (%s), and no client that the profile allows is there to show that others are not", row.t.Client.ClientID, answer)
+					c.Unlearned("client %s was refused (%s), and no client that the profile allows is there to show that others are not", row.t.Client.Name, answer)
 				}
 			} else {
-				answer = c.Between(func() harness.Outcome { return c.Obtained(s.Honest(control.Client, control.Binding), control.Grant) }, attack, "client "+control.Client.ClientID)
+				answer = c.Between(func() harness.Outcome { return c.Obtained(s.Honest(control.Client, control.Binding), control.Grant) }, attack, "client "+control.Client.Name)
 			}
 			c.Refuses(answer, row.check.Refusal)
 		})
@@ -166,7 +166,7 @@ func fapiCode(s *expect.Suite) {
 	check := attacks.FAPI().CodeLifetime
 	at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant}
 	if t := anyCodeClient(s); t != nil {
-		at.Client = t.Client.ClientID // that of the older code: what is at one place is tried in this order
+		at.Client = t.Client.Name // that of the older code: what is at one place is tried in this order
 	}
 	s.It(check, at, func(c *expect.Case) { redeemOld(c, s.Aged, s.Aged.Second, attacks.FAPICodeAge) })
 }

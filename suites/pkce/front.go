@@ -35,15 +35,15 @@ func redirects(s *expect.Suite) {
 			s.Skip(a.Check, at, "no client of the target file has a redirect_uri of which such an address can be made")
 			continue
 		case s.MustPush(fitting.Client):
-			at.Client = fitting.Client.ClientID
+			at.Client = fitting.Client.Name
 			s.Skip(a.Check, at, "authorization requests must be pushed; an unregistered redirect_uri cannot be tried in the front channel")
 		default:
-			at.Client = fitting.Client.ClientID
+			at.Client = fitting.Client.Name
 			redirect(s, a, at, fitting, (*harness.Trace).ToRedirect)
 		}
 		// A client that authenticates may bring an address of its own (RFC 9126 §2.4).
 		if fitting = sender(s, a, public); a.Pushed == attacks.AsWell && fitting != nil && s.Learned.Has("par") != harness.No {
-			redirect(s, a, expect.Place{Endpoint: "par", Client: fitting.Client.ClientID}, fitting, (*harness.Trace).PushedToRedirect)
+			redirect(s, a, expect.Place{Endpoint: "par", Client: fitting.Client.Name}, fitting, (*harness.Trace).PushedToRedirect)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func redirect(s *expect.Suite, a attacks.RedirectAttack, at expect.Place, t *har
 	}
 	registered, uri := mutated(s, a, t.Client)
 	s.It(a.Check, at, func(c *expect.Case) {
-		honest := c.Proven(fmt.Sprint("authorization of ", t.Client.ClientID, via), func() harness.Outcome {
+		honest := c.Proven(fmt.Sprint("authorization of ", t.Client.Name, via), func() harness.Outcome {
 			return c.Authorize(harness.AuthorizationRequest{Who: who, Via: via})
 		})
 		answer := c.Between(honest, func() harness.Outcome {
@@ -132,10 +132,10 @@ func frontChannel(s *expect.Suite) {
 		}
 		return
 	}
-	authorize.Client = trial.Client.ClientID
+	authorize.Client = trial.Client.Name
 	who := s.Honest(trial.Client, trial.Binding)
 	honest := func(c *expect.Case) func() harness.Outcome {
-		return c.Proven("authorization of "+trial.Client.ClientID, func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) })
+		return c.Proven("authorization of "+trial.Client.Name, func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who}) })
 	}
 	with := func(c *expect.Case, change harness.Change) func() harness.Outcome {
 		return func() harness.Outcome { return c.Authorize(harness.AuthorizationRequest{Who: who, Change: change}) }
@@ -250,7 +250,7 @@ func frontChannel(s *expect.Suite) {
 		})
 	}
 
-	s.It(f.PasswordGrant, expect.Place{Endpoint: "token", Grant: "password", Client: trial.Client.ClientID}, func(c *expect.Case) {
+	s.It(f.PasswordGrant, expect.Place{Endpoint: "token", Grant: "password", Client: trial.Client.Name}, func(c *expect.Case) {
 		user := c.LastUser()
 		o := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome {
 			params := harness.Params{{Name: "grant_type", Value: "password"}, {Name: "username", Value: user.Username}, {Name: "password", Value: user.Password}}
@@ -338,7 +338,7 @@ func codeReuse(s *expect.Suite) {
 	f := attacks.FrontChannel()
 	for _, trial := range clientsOf(s, attacks.PublicAndConfidential) {
 		who := s.Honest(trial.Client, trial.Binding)
-		at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID}
+		at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.Name}
 		s.It(f.CodeReplayAccessToken, at, func(c *expect.Case) {
 			answer := reuse(c, who, nil, func(first harness.Outcome) harness.Outcome { return c.Spend(first.Token, harness.CodeGrant) })
 			if answer.State == harness.Granted && answer.Token != nil && !strings.Contains(answer.Got, "introspection") {
@@ -349,7 +349,7 @@ func codeReuse(s *expect.Suite) {
 			c.Refuses(answer, f.CodeReplayAccessToken.Refusal)
 		})
 		if trial.Refresh == harness.No {
-			s.Skip(f.CodeReplayRefreshToken, at, "observed: client "+trial.Client.ClientID+" gets no refresh token")
+			s.Skip(f.CodeReplayRefreshToken, at, "observed: client "+trial.Client.Name+" gets no refresh token")
 			continue
 		}
 		s.It(f.CodeReplayRefreshToken, at, func(c *expect.Case) {

@@ -21,7 +21,7 @@ func measurements(s *expect.Suite) {
 func clocks(s *expect.Suite, check attacks.Check) {
 	if t := s.Pick(func(harness.Trial) bool { return true }); t != nil {
 		who := s.Honest(t.Client, t.Binding)
-		s.It(check, expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+		s.It(check, expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.Name}, func(c *expect.Case) {
 			c.Assume(c.Obtained(who, t.Grant)).To(expect.BeAccepted(), "the honest flow")
 			clock(c, c.Obtain(who, t.Grant))
 		})
@@ -34,7 +34,7 @@ func clocks(s *expect.Suite, check attacks.Check) {
 			continue
 		}
 		who := s.Honest(t.Client, t.Binding)
-		s.It(check, expect.Place{Endpoint: r.Name, Client: t.Client.ClientID, Role: harness.ResourceServer}, func(c *expect.Case) {
+		s.It(check, expect.Place{Endpoint: r.Name, Client: t.Client.Name, Role: harness.ResourceServer}, func(c *expect.Case) {
 			call := harness.ResourceCall{Who: who, Token: c.Kept(who, t.Grant), Resource: r}
 			c.Assume(c.Call(call)).To(expect.BeAccepted(), "the honest call")
 			clock(c, c.Call(call))
@@ -68,7 +68,7 @@ func lifetime(s *expect.Suite, check attacks.Check) {
 		return
 	}
 	who := s.Honest(t.Client, t.Binding)
-	s.It(check, expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.ClientID}, func(c *expect.Case) {
+	s.It(check, expect.Place{Endpoint: "token", Grant: t.Grant, Client: t.Client.Name}, func(c *expect.Case) {
 		o := c.Obtain(who, t.Grant)
 		c.Assume(o).To(expect.BeAccepted(), "the honest flow")
 		c.Assume(c.Spend(o.Token, t.Grant)).To(expect.BeAccepted(), "the token")
@@ -151,7 +151,7 @@ func watched(s *expect.Suite) {
 	}
 	who := s.Honest(t.Client, t.Binding)
 	honest := func(c *expect.Case) harness.Outcome { return c.Obtained(who, harness.CodeGrant) }
-	s.Watch(m.CodeAge, expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: t.Client.ClientID}, harness.Refused, func(c *expect.Case) []expect.Try {
+	s.Watch(m.CodeAge, expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: t.Client.Name}, harness.Refused, func(c *expect.Case) []expect.Try {
 		c.Assume(honest(c)).To(expect.BeAccepted(), "the honest flow")
 		var tries []expect.Try
 		for _, age := range attacks.WatchedAges() {
@@ -178,7 +178,7 @@ func pushAge(s *expect.Suite, check attacks.Check, who harness.Identity) {
 		return c.Authorize(harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest})
 	}
 	var announced time.Duration
-	s.Watch(check, expect.Place{Endpoint: "par", Client: who.Client.ClientID}, harness.Refused, func(c *expect.Case) []expect.Try {
+	s.Watch(check, expect.Place{Endpoint: "par", Client: who.Client.Name}, harness.Refused, func(c *expect.Case) []expect.Try {
 		c.Assume(honest(c)).To(expect.BeAccepted(), "the honest pushed request")
 		var tries []expect.Try
 		push := func(age time.Duration) {

@@ -213,7 +213,7 @@ func pushedEndpoint(c *expect.Case, s *expect.Suite, d *harness.Metadata, t *har
 	case address == "" && c.Metadata.Has(member):
 		c.Fails("the target file names a %s, the metadata has none", member)
 	case address == "" && t.Client.RequirePushedAuthorizationRequests:
-		c.Fails("client %s has to push its requests, and the metadata has no %s", t.Client.ClientID, member)
+		c.Fails("client %s has to push its requests, and the metadata has no %s", t.Client.Name, member)
 	case address == "":
 		c.NotApplicable("discovered: the metadata has no %s", member)
 	case !strings.HasPrefix(address, "https://") && strings.HasPrefix(d.String("issuer"), "https://"):

@@ -24,7 +24,7 @@ func observed(s *expect.Suite) {
 		s.Skip(k.Guessed, token, noCodeClient)
 		return
 	}
-	authorize.Client, token.Client = t.Client.ClientID, t.Client.ClientID
+	authorize.Client, token.Client = t.Client.Name, t.Client.Name
 	who := s.Honest(t.Client, t.Binding)
 	honest := func(c *expect.Case) func() harness.Outcome {
 		return func() harness.Outcome { return flow(c, who, harness.AuthorizationRequest{}, nil, nil) }

@@ -20,7 +20,7 @@ type front struct {
 }
 
 func (f front) honest(c *expect.Case) func() harness.Outcome {
-	return c.Proven("authorization of "+f.trial.Client.ClientID, func() harness.Outcome { return f.ask(c, nil) })
+	return c.Proven("authorization of "+f.trial.Client.Name, func() harness.Outcome { return f.ask(c, nil) })
 }
 
 func (f front) ask(c *expect.Case, change harness.Change) harness.Outcome {
@@ -67,7 +67,7 @@ func pages(s *expect.Suite) {
 		}
 		return
 	}
-	f.at.Client, f.who = trial.Client.ClientID, s.Honest(trial.Client, trial.Binding)
+	f.at.Client, f.who = trial.Client.Name, s.Honest(trial.Client, trial.Binding)
 	responses(f, p)
 	crossOrigin(f, p)
 	implicitTokens(f, p)
@@ -140,7 +140,7 @@ func responses(f front, p attacks.PageChecks) {
 func crossOrigin(f front, p attacks.PageChecks) {
 	row := func(check attacks.Check, method, origin string, more ...harness.Field) {
 		if origin == "" {
-			f.Skip(check, f.at, "client "+f.trial.Client.ClientID+" has no redirect_uri on the web")
+			f.Skip(check, f.at, "client "+f.trial.Client.Name+" has no redirect_uri on the web")
 			return
 		}
 		f.It(check, f.at, func(c *expect.Case) {
@@ -196,7 +196,7 @@ func implicitTokens(f front, p attacks.PageChecks) {
 		f.Skip(p.ImplicitTokenForBound, f.at, "no client with the authorization_code grant is registered for bound access tokens")
 		return
 	}
-	b := front{Suite: f.Suite, trial: bound, who: f.Honest(bound.Client, bound.Binding), at: expect.Place{Endpoint: "authorize", Client: bound.Client.ClientID}}
+	b := front{Suite: f.Suite, trial: bound, who: f.Honest(bound.Client, bound.Binding), at: expect.Place{Endpoint: "authorize", Client: bound.Client.Name}}
 	f.It(p.ImplicitTokenForBound, b.at, func(c *expect.Case) {
 		o := c.Between(b.honest(c), func() harness.Outcome {
 			o := b.ask(c, func(m *harness.Message, _ harness.Facts) { m.Params.Set("response_type", "token") })
@@ -218,7 +218,7 @@ func implicitTokens(f front, p attacks.PageChecks) {
 
 // passwordTold compares the refusals of the password grant with the right and with a wrong password.
 func passwordTold(f front, p attacks.PageChecks) {
-	at := expect.Place{Endpoint: "token", Grant: "password", Client: f.trial.Client.ClientID}
+	at := expect.Place{Endpoint: "token", Grant: "password", Client: f.trial.Client.Name}
 	f.It(p.PasswordTold, at, func(c *expect.Case) {
 		user := c.LastUser()
 		ask := func(password string) harness.Outcome {
@@ -253,7 +253,7 @@ func replays(s *expect.Suite, p attacks.PageChecks) {
 			s.Skip(check, at, "no client of that kind could get a token with the authorization_code grant")
 			return
 		}
-		at.Client = trials[0].Client.ClientID
+		at.Client = trials[0].Client.Name
 		s.It(check, at, func(c *expect.Case) {
 			who := s.Honest(trials[0].Client, trials[0].Binding)
 			answer := reuse(c, who, wrong, func(first harness.Outcome) harness.Outcome {

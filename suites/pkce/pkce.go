@@ -45,7 +45,7 @@ func codes(s *expect.Suite) {
 				if variant != "" && !representative(s, trial) {
 					continue
 				}
-				at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.ClientID, Variant: string(variant)}
+				at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.Name, Variant: string(variant)}
 				if why := unfit(s, a, trial, variant); why != "" {
 					s.Skip(a.Check, at, why)
 					continue
@@ -105,11 +105,11 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 		switch need {
 		case "second-redirect-uri":
 			if len(t.Client.RedirectURIs) < 2 {
-				return "client " + t.Client.ClientID + " has one redirect_uri only"
+				return "client " + t.Client.Name + " has one redirect_uri only"
 			}
 		case "client-secret":
 			if !t.Client.SendsSecret() {
-				return "client " + t.Client.ClientID + " has no client_secret"
+				return "client " + t.Client.Name + " has no client_secret"
 			}
 		case "letters-in-path":
 			if uri := t.Client.RedirectURIs[0]; attacks.OtherPathCase(uri) == uri {
@@ -123,7 +123,7 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 // code runs one row: an honest flow, the flow with its defect, an honest flow.
 func code(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) {
 	who := s.Honest(t.Client, t.Binding)
-	honest := c.Proven(fmt.Sprintf("flow of %s %s, pushed %t", who.Client.ClientID, v, a.Beside != nil), func() harness.Outcome {
+	honest := c.Proven(fmt.Sprintf("flow of %s %s, pushed %t", who.Client.Name, v, a.Beside != nil), func() harness.Outcome {
 		return flow(c, who, in(a, v, harness.AuthorizationRequest{}), nil, nil)
 	})
 	pairs := pairFor(c, a)
@@ -252,14 +252,14 @@ func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tr
 			return (x.Grant == harness.CodeGrant || a.Needs2 == attacks.OtherCredential && x.Client.ClientSecret != t.Client.ClientSecret) && x.Client != t.Client && fits(x.Client)
 		})
 		if other == nil {
-			c.NotApplicable("the target file names no second client that can take part in this attack on %s", t.Client.ClientID)
+			c.NotApplicable("the target file names no second client that can take part in this attack on %s", t.Client.Name)
 		}
 		if p.against = t.Client; a.Needs2 == attacks.OtherCredential {
 			p.against = other.Client
 			break
 		}
 		p.redeems = s.Honest(other.Client, other.Binding)
-		c.Assume(c.Obtained(p.redeems, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.ClientID)
+		c.Assume(c.Obtained(p.redeems, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.Name)
 	case attacks.Replay:
 		p.before = true
 	}

@@ -33,7 +33,7 @@ func pushedRequests(s *expect.Suite) {
 	} else {
 		t := confidential[0]
 		who := s.Honest(t.Client, t.Binding)
-		s.It(f.PushWithoutCredential, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) {
+		s.It(f.PushWithoutCredential, expect.Place{Endpoint: "par", Client: t.Client.Name}, func(c *expect.Case) {
 			answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
 				return c.Push(harness.AuthorizationRequest{Who: who, PushAuth: attacks.WithoutCredential})
 			}, "the honest pushed request")
@@ -42,7 +42,7 @@ func pushedRequests(s *expect.Suite) {
 	}
 	first := trials[0]
 	who := s.Honest(first.Client, first.Binding)
-	at := expect.Place{Endpoint: "authorize", Client: first.Client.ClientID, Variant: string(attacks.Pushed)}
+	at := expect.Place{Endpoint: "authorize", Client: first.Client.Name, Variant: string(attacks.Pushed)}
 	other := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Client != first.Client })
 	if other == nil {
 		s.Skip(f.PushedByOther, at, "the target file names no second client with the authorization_code grant")
@@ -82,7 +82,7 @@ func pushedRequests(s *expect.Suite) {
 func pushedRedirect(s *expect.Suite, check attacks.Check, t *harness.Trial) {
 	who := s.Honest(t.Client, t.Binding)
 	const wanted = "https://attacker.example/cb"
-	s.It(check, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) {
+	s.It(check, expect.Place{Endpoint: "par", Client: t.Client.Name}, func(c *expect.Case) {
 		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
 			return c.PushedToRedirect(harness.AuthorizationRequest{Who: who, Change: setting("redirect_uri", wanted)}, wanted)
 		}, "the honest pushed request")
@@ -113,7 +113,7 @@ func pushedRow(s *expect.Suite, a attacks.PushedAttack) {
 		s.Skip(a.Check, at, orMissing(s, a.Check, why))
 		return
 	}
-	at.Client = t.Client.ClientID
+	at.Client = t.Client.Name
 	who := s.Honest(t.Client, t.Binding)
 	s.It(a.Check, at, func(c *expect.Case) {
 		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {

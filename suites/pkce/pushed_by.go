@@ -60,7 +60,7 @@ func pushedBy(s *expect.Suite) {
 }
 
 func place(at expect.Place, t *harness.Trial) expect.Place {
-	at.Client = t.Client.ClientID
+	at.Client = t.Client.Name
 	return at
 }
 
@@ -85,7 +85,7 @@ func pushedForOther(c *expect.Case, who, other harness.Identity, name harness.Ch
 		as.Client = &victim
 		o := c.Authorize(harness.AuthorizationRequest{Who: as, Via: harness.PushedRequest, Pushed: pushed.RequestURI})
 		if o.State == harness.Granted {
-			o.Got = "what client " + who.Client.ClientID + " pushed brought a code for client " + other.Client.ClientID
+			o.Got = "what client " + who.Client.Name + " pushed brought a code for client " + other.Client.Name
 		}
 		return o
 	}, "the honest pushed requests of both clients")

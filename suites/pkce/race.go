@@ -29,7 +29,7 @@ func races(s *expect.Suite) {
 			continue
 		}
 		for _, t := range trials {
-			at.Client, at.Variant = t.Client.ClientID, ""
+			at.Client, at.Variant = t.Client.Name, ""
 			if t.Binding != harness.Unbound {
 				at.Variant = string(t.Binding)
 			}

@@ -31,7 +31,7 @@ func refreshesUnbound(t harness.Trial) bool {
 
 // atRefresh is the place of a refresh by a trial's client.
 func atRefresh(t *harness.Trial) expect.Place {
-	return expect.Place{Endpoint: "token", Grant: harness.RefreshGrant, Client: t.Client.ClientID}
+	return expect.Place{Endpoint: "token", Grant: harness.RefreshGrant, Client: t.Client.Name}
 }
 
 const noRefresh = "no such client gets a refresh token"
@@ -161,13 +161,13 @@ func refreshByOthers(s *expect.Suite) {
 		for _, thief := range firstOf(func(t *harness.Trial) string { return family(t.Client) }, others) {
 			placed = true
 			at := atRefresh(owner)
-			at.Variant = "by-" + thief.Client.ClientID
+			at.Variant = "by-" + thief.Client.Name
 			if owner.Client.Public() && owner.Binding == harness.DPoPBound {
 				at.Variant = "dpop-" + at.Variant
 			}
 			who, other := s.Honest(owner.Client, owner.Binding), s.Honest(thief.Client, thief.Binding)
 			s.It(check, at, func(c *expect.Case) {
-				c.Assume(c.Obtained(other, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.ClientID)
+				c.Assume(c.Obtained(other, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.Name)
 				answer := c.Between(honestRefresh(c, who), func() harness.Outcome {
 					return c.Loot(c.Prepared(who, harness.RefreshGrant)(harness.TokenRequest{Who: other}), harness.RefreshGrant)
 				}, "the honest refresh")
@@ -208,7 +208,7 @@ func refreshWithOtherCredential(s *expect.Suite) {
 		placed = true
 		who, other := s.Honest(owner.Client, owner.Binding), s.Honest(thief.Client, thief.Binding)
 		s.It(check, atRefresh(owner), func(c *expect.Case) {
-			c.Assume(c.Obtained(other, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.ClientID)
+			c.Assume(c.Obtained(other, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.Name)
 			answer := c.Between(honestRefresh(c, who), func() harness.Outcome {
 				return c.Loot(c.Prepared(who, harness.RefreshGrant)(harness.TokenRequest{Who: other, Change: func(m *harness.Message, _ harness.Facts) {
 					m.Params.Set("client_id", who.Client.ClientID)

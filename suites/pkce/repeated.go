@@ -17,13 +17,13 @@ func repeats(s *expect.Suite) {
 			s.Skip(a.Check, expect.Place{Endpoint: "authorize"}, noCodeClient)
 		}
 		for _, t := range trials {
-			s.It(a.Check, expect.Place{Endpoint: "authorize", Client: t.Client.ClientID}, func(c *expect.Case) { repeat(c, a, s.Honest(t.Client, t.Binding)) })
+			s.It(a.Check, expect.Place{Endpoint: "authorize", Client: t.Client.Name}, func(c *expect.Case) { repeat(c, a, s.Honest(t.Client, t.Binding)) })
 		}
 	}
 }
 
 func repeat(c *expect.Case, a attacks.RepeatedAttack, who harness.Identity) {
-	honest := c.Proven(fmt.Sprintf("flow of %s , pushed false", who.Client.ClientID), func() harness.Outcome {
+	honest := c.Proven(fmt.Sprintf("flow of %s , pushed false", who.Client.Name), func() harness.Outcome {
 		return flow(c, who, harness.AuthorizationRequest{}, nil, nil)
 	})
 	mine := &party{transaction: &harness.Authorization{PKCE: c.NewPKCE()}}

@@ -42,7 +42,7 @@ func readerOf(s *expect.Suite, r *harness.Resource, bindings []harness.Binding, 
 				continue
 			}
 			if t := s.Pick(func(t harness.Trial) bool { return t.Binding == b && may(t) && (fits == nil || fits(t)) }); t != nil {
-				return &reader{r, t, s.Honest(t.Client, b), expect.Place{Endpoint: r.Name, Grant: t.Grant, Client: t.Client.ClientID, Role: harness.ResourceServer}}
+				return &reader{r, t, s.Honest(t.Client, b), expect.Place{Endpoint: r.Name, Grant: t.Grant, Client: t.Client.Name, Role: harness.ResourceServer}}
 			}
 		}
 	}

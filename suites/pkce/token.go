@@ -41,13 +41,13 @@ func caching(s *expect.Suite) {
 			s.Skip(k.NoStore, at, "no client of the target file can use the grant")
 			continue
 		}
-		at.Client = t.Client.ClientID
+		at.Client = t.Client.Name
 		look(k.NoStore, at, func(c *expect.Case) harness.Outcome { return c.Obtain(s.Honest(t.Client, t.Binding), grant) })
 	}
 	if t := anyCodeClient(s); t == nil || s.Learned.Has("par") == harness.No {
 		s.Skip(k.NoStoreElsewhere, expect.Place{Endpoint: "par"}, "no client can push a request here")
 	} else {
-		look(k.NoStoreElsewhere, expect.Place{Endpoint: "par", Client: t.Client.ClientID}, func(c *expect.Case) harness.Outcome {
+		look(k.NoStoreElsewhere, expect.Place{Endpoint: "par", Client: t.Client.Name}, func(c *expect.Case) harness.Outcome {
 			who := s.Honest(t.Client, t.Binding)
 			c.Assume(pushedFlow(c, who)()).To(expect.BeAccepted(), "the honest pushed request")
 			return c.Push(harness.AuthorizationRequest{Who: who})
@@ -133,7 +133,7 @@ func introspection(s *expect.Suite) {
 		}
 		return
 	}
-	place.Grant, place.Client = t.Grant, t.Client.ClientID
+	place.Grant, place.Client = t.Grant, t.Client.Name
 	who := s.Honest(t.Client, t.Binding)
 	honest := func(c *expect.Case) func() harness.Outcome {
 		return func() harness.Outcome { return subject(c, who, t.Grant) }
@@ -143,10 +143,10 @@ func introspection(s *expect.Suite) {
 		switch {
 		case caller == nil:
 		case len(a.Callers) > 0 && caller.Public():
-			s.Skip(a.Check, place, "declared: the introspection client "+caller.ClientID+" has no credential")
+			s.Skip(a.Check, place, "declared: the introspection client "+caller.Name+" has no credential")
 			continue
 		case strings.Contains(a.Needs, "client-secret") && !caller.SendsSecret():
-			s.Skip(a.Check, place, "declared: the introspection client "+caller.ClientID+" has no client_secret")
+			s.Skip(a.Check, place, "declared: the introspection client "+caller.Name+" has no client_secret")
 			continue
 		}
 		s.It(a.Check, place, func(c *expect.Case) {
@@ -224,7 +224,7 @@ func ask(c *expect.Case, s *expect.Suite, a attacks.IntrospectionAttack, who har
 func ended(c *expect.Case, token string, owner harness.Identity) {
 	switch o := c.Revoke(token, owner); o.State {
 	case harness.Refused:
-		c.NotApplicable("observed: the server does not revoke this kind of token for client %s (%s)", owner.Client.ClientID, o)
+		c.NotApplicable("observed: the server does not revoke this kind of token for client %s (%s)", owner.Client.Name, o)
 	case harness.Unknown:
 		c.Unlearned("the revocation: %s", o)
 	}
@@ -241,7 +241,7 @@ func revocation(s *expect.Suite) {
 	}
 	confidential, others := false, false
 	for _, t := range trials {
-		at := expect.Place{Endpoint: "revoke", Client: t.Client.ClientID}
+		at := expect.Place{Endpoint: "revoke", Client: t.Client.Name}
 		r := revoker{s.Honest(t.Client, t.Binding)}
 		s.It(k.RevokedRefreshToken, at, func(c *expect.Case) {
 			c.Refuses(c.Between(honestRefresh(c, r.who), func() harness.Outcome { return r.after(c, refreshOf, r.refresh) }, "the honest refresh"), k.RevokedRefreshToken.Refusal)
@@ -282,11 +282,11 @@ func revocation(s *expect.Suite) {
 			}
 			others = true
 			at := at
-			at.Variant = "by-" + other.Client.ClientID
+			at.Variant = "by-" + other.Client.Name
 			thief := s.Honest(other.Client, other.Binding)
 			s.It(k.RevokeOfOther, at, func(c *expect.Case) {
-				c.Assume(c.Obtained(thief, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.ClientID)
-				r.survives(c, k.RevokeOfOther, "client "+other.Client.ClientID, thief, nil)
+				c.Assume(c.Obtained(thief, harness.CodeGrant)).To(expect.BeAccepted(), "the honest flow of client "+other.Client.Name)
+				r.survives(c, k.RevokeOfOther, "client "+other.Client.Name, thief, nil)
 			})
 		}
 	}
@@ -350,7 +350,7 @@ func (r revoker) survives(c *expect.Case, check attacks.Check, name string, who 
 		case harness.Unknown:
 			return used
 		case harness.Refused:
-			said.State, said.Got = harness.Granted, name+" revoked a token of client "+r.who.Client.ClientID+": "+used.String()
+			said.State, said.Got = harness.Granted, name+" revoked a token of client "+r.who.Client.Name+": "+used.String()
 			return said
 		}
 		said.State = harness.Refused

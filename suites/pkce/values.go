@@ -42,7 +42,7 @@ func guessable(f front, p attacks.PageChecks) {
 		}
 		return o.Code.Code, o
 	})
-	token := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: f.trial.Client.ClientID}
+	token := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: f.trial.Client.Name}
 	of := func(which func(*harness.Token) string) func(c *expect.Case) (string, harness.Outcome) {
 		return func(c *expect.Case) (string, harness.Outcome) {
 			o := c.Obtain(f.who, harness.CodeGrant)
@@ -54,7 +54,7 @@ func guessable(f front, p attacks.PageChecks) {
 	}
 	collect(token, "access_token", of(func(t *harness.Token) string { return t.AccessToken }))
 	collect(token, "refresh_token", of(func(t *harness.Token) string { return t.RefreshToken }))
-	par := expect.Place{Endpoint: "par", Client: f.trial.Client.ClientID}
+	par := expect.Place{Endpoint: "par", Client: f.trial.Client.Name}
 	if why := f.Learned.Capabilities["par"]; f.Learned.Has("par") == harness.No {
 		par.Variant = "request_uri"
 		f.Skip(p.Guessable, par, "needs par; "+why.How)

@@ -44,7 +44,7 @@ func unless(c *expect.Case, who harness.Identity, request harness.Change) {
 	c.Assume(flow(c, who, harness.AuthorizationRequest{}, nil, nil)).To(expect.BeAccepted(), "the honest flow")
 	switch o := c.Authorize(harness.AuthorizationRequest{Who: who, Change: request}); o.State {
 	case harness.Granted:
-		c.NotApplicable("observed: client %s gets a code without PKCE, so there is no requirement to evade", who.Client.ClientID)
+		c.NotApplicable("observed: client %s gets a code without PKCE, so there is no requirement to evade", who.Client.Name)
 	case harness.Unknown:
 		c.Unlearned("%s", o)
 	}

@@ -8,14 +8,14 @@ type CertificateChecks struct {
 	RefreshOther, RefreshNone, RefreshOfOther, RefreshSameKey                           Check
 	WithoutCertificate, EveryGrant, OtherMethod                                         Check
 	Resource, ResourceSelfSigned, BearerOverMutualTLS, Unbound                          Check
-	BothOtherCertificate, BothOtherKey, OneConnection                                   Check
+	BothOtherCertificate, BothOtherKey, BothNoCertificate, BothNoProof, OneConnection   Check
 	Resumed, ResumedElsewhere                                                           Check
 	BoundResumed, ResourceResumed                                                       Check
 }
 
 func (c CertificateChecks) all() []Check {
 	return []Check{c.Thumbprint, c.ThumbprintOfLeaf, c.ThumbprintOfSent, c.Introspection, c.IntrospectionUnbound, c.RefreshOther, c.RefreshNone, c.RefreshOfOther, c.RefreshSameKey,
-		c.WithoutCertificate, c.EveryGrant, c.OtherMethod, c.Resource, c.ResourceSelfSigned, c.BearerOverMutualTLS, c.Unbound, c.BothOtherCertificate, c.BothOtherKey, c.OneConnection,
+		c.WithoutCertificate, c.EveryGrant, c.OtherMethod, c.Resource, c.ResourceSelfSigned, c.BearerOverMutualTLS, c.Unbound, c.BothOtherCertificate, c.BothOtherKey, c.BothNoCertificate, c.BothNoProof, c.OneConnection,
 		c.Resumed, c.ResumedElsewhere, c.BoundResumed, c.ResourceResumed}
 }
 
@@ -56,6 +56,10 @@ func CertificateBindings() CertificateChecks {
 		BothOtherCertificate: check("mtls-both-bindings-other-certificate", "refuses a token that is bound twice with its proof and another certificate", rfc8705("3"), harness.Must, harness.High, harness.WrongCertificate, bothWays, "dpop", "MTLS-RS-05.3",
 			"one of two bindings means nothing: whoever has the key needs no certificate", "demand each binding that the token names"),
 		BothOtherKey: check("mtls-both-bindings-other-key", "refuses a token that is bound twice with its certificate and another key", rfc9449("7.1", ""), harness.Must, harness.High, harness.TokenReplay, bothWays, "dpop", "MTLS-RS-05.3",
+			"one of two bindings means nothing: whoever has the certificate needs no key", "demand each binding that the token names"),
+		BothNoCertificate: check("mtls-both-bindings-no-certificate", "refuses a token that is bound twice with its proof and no certificate", rfc8705("3"), harness.Must, harness.High, harness.Downgrade, bothWays, "dpop", "",
+			"one of two bindings means nothing: whoever has the key needs no certificate", "demand each binding that the token names"),
+		BothNoProof: check("mtls-both-bindings-no-proof", "refuses a token that is bound twice with its certificate and no proof", rfc9449("7.1", ""), harness.Must, harness.High, harness.Downgrade, bothWays, "dpop", "",
 			"one of two bindings means nothing: whoever has the certificate needs no key", "demand each binding that the token names"),
 		OneConnection: check("mtls-bound-one-connection", "refuses another certificate's token after an honest request on the same connection", rfc8705("3"), harness.Must, harness.Critical, harness.WrongCertificate, invalidToken(), "second-client", "MTLS-RS-03.7",
 			"any client of the server can use the stolen tokens of all, after one request with its own", "compare the certificate with the token of each request"),

@@ -153,8 +153,21 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, TokensAtResource().all()...)
+	for _, a := range MintedTokens() {
+		if a.Binding == "" {
+			add(harness.PKCE, a.Check)
+		}
+	}
 	for _, a := range Proofs() {
 		add(harness.DPoP, a.Check)
+	}
+	for _, a := range MintedTokens() {
+		switch a.Binding {
+		case harness.DPoPBound:
+			add(harness.DPoP, a.Check)
+		case harness.CertificateBound:
+			add(harness.MTLS, a.Check)
+		}
 	}
 	for _, a := range FAPIProofs() {
 		add(harness.DPoP, a.Check)
@@ -214,6 +227,9 @@ func rfc8414(section string) harness.Clause {
 }
 func rfc9068(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 9068", Section: section}
+}
+func rfc7519(section string) harness.Clause {
+	return harness.Clause{Spec: "RFC 7519", Section: section}
 }
 func rfc7636(section string) harness.Clause {
 	return harness.Clause{Spec: "RFC 7636", Section: section}

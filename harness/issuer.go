@@ -120,7 +120,10 @@ func (t *Target) NamesAudience(r *Resource) bool {
 }
 
 // Mint issues a token to its holder, in the name of popcheck's own issuer; a change makes it one that no sound resource takes.
-func (tr *Trace) Mint(who Identity, change MintChange) Outcome { return tr.mint(who, nil, "", change) }
+// r is the resource that it is for, or nil.
+func (tr *Trace) Mint(who Identity, r *Resource, change MintChange) Outcome {
+	return tr.mint(who, r, "", change)
+}
 
 func (tr *Trace) mint(who Identity, r *Resource, scope string, change MintChange) Outcome {
 	const at = "popcheck's own issuer"

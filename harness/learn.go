@@ -220,6 +220,7 @@ func (t *Tester) discoverCapabilities() {
 	declared("second-rs", "two resources with a resource indicator of their own (resources: resource)", slices.ContainsFunc(t.Target.Resources, func(r Resource) bool {
 		return r.Indicator != "" && slices.ContainsFunc(t.Target.Resources, func(o Resource) bool { return o.Indicator != "" && o.Indicator != r.Indicator })
 	}))
+	declared("token-issuer", "token_issuer", t.Target.TokenIssuer != nil)
 	declared("rs", "resources", len(t.Target.Resources) > 0 || m.Has("userinfo_endpoint"))
 }
 
@@ -588,7 +589,7 @@ func (tr *Trace) Obtain(who Identity, grant string) Outcome {
 	case JWTBearerGrant:
 		return tr.JWTBearer(TokenRequest{Who: who})
 	case SelfIssuedGrant:
-		return tr.Mint(who, nil)
+		return tr.Mint(who, nil, nil)
 	case BroughtGrant:
 		return tr.brought(who)
 	case RefreshGrant:

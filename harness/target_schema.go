@@ -207,6 +207,7 @@ func capabilityMeanings() map[string]string {
 		"slow":                 "waiting for minutes is allowed",
 		"ssa":                  "the tester holds the key of a trusted issuer of software statements",
 		"ssa-required":         "registration demands a software statement",
+		"token-issuer":         "popcheck issues the access tokens itself (token_issuer)",
 		"trusted-ca":           "the tester can issue from a CA that the server trusts for clients",
 	}
 }

@@ -248,7 +248,7 @@ func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRe
 	case harness.JWTBearerGrant:
 		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.JWTBearer(q) }
 	case harness.SelfIssuedGrant:
-		return func(q harness.TokenRequest) harness.Outcome { return c.Mint(or(q.Who, who), nil) }
+		return func(q harness.TokenRequest) harness.Outcome { return c.Mint(or(q.Who, who), nil, nil) }
 	case harness.RefreshGrant:
 		o := c.Obtain(who, harness.CodeGrant)
 		if o.State != harness.Granted {

@@ -22,6 +22,7 @@ func Specs(s *expect.Suite) {
 	fapi(s)
 	hostHeader(s)
 	resources(s)
+	s.Minted(harness.DPoPBound)
 	replay(s)
 	proofRaces(s)
 	binding(s)

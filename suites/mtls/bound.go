@@ -10,7 +10,7 @@ import (
 func moreTokens(s *expect.Suite, sites []site, none func(attacks.Check, string)) {
 	k := attacks.CertificateBindings()
 	if len(sites) == 0 {
-		for _, check := range []attacks.Check{k.OneConnection, k.BothOtherCertificate, k.BothOtherKey, k.Unbound} {
+		for _, check := range []attacks.Check{k.OneConnection, k.BothOtherCertificate, k.BothOtherKey, k.BothNoCertificate, k.BothNoProof, k.Unbound} {
 			none(check, "no resource takes certificate-bound tokens")
 		}
 		return
@@ -63,6 +63,9 @@ func boundTwice(s *expect.Suite, where site) {
 			call := func(who harness.Identity) harness.Outcome {
 				return c.Call(harness.ResourceCall{Who: who, Token: o.Token.AccessToken, Resource: where.resource})
 			}
+			if s.TakesBinding(where.resource, harness.DPoPBound) == harness.No {
+				c.NotApplicable("observed: the resource takes no DPoP-bound tokens")
+			}
 			if !isBoundTwice(c, o.Token) {
 				c.NotApplicable("observed: nothing shows that the token is bound to both the certificate and the key")
 			}
@@ -81,6 +84,8 @@ func boundTwice(s *expect.Suite, where site) {
 		thief.Key = c.ProofKey("attacker")
 		return thief
 	})
+	attack(k.BothNoCertificate, func(*expect.Case) harness.Identity { return harness.Identity{Client: honest.Client, Key: honest.Key} })
+	attack(k.BothNoProof, func(*expect.Case) harness.Identity { return harness.Identity{Client: honest.Client, Cert: honest.Cert} })
 }
 
 func isBoundTwice(c *expect.Case, token *harness.Token) bool {

@@ -18,6 +18,7 @@ func Specs(s *expect.Suite) {
 	refresh(s)
 	rotation(s)
 	resources(s)
+	s.Minted(harness.CertificateBound)
 	resumptions(s)
 	speakers(s)
 	aliases(s)

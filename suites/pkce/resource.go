@@ -94,6 +94,7 @@ func resourceTokens(s *expect.Suite) {
 		}
 		atEveryResource(s, a.Check, nobody, pick, func(c *expect.Case, w *reader) { tokenAttack(c, a, w) })
 	}
+	s.Minted("")
 	k := attacks.TokensAtResource()
 	any := func(r *harness.Resource) *reader { return readerOf(s, r, nil, nil) }
 	atEveryResource(s, k.Unknown, nobody, any, unknownToken)

@@ -102,6 +102,9 @@ func differences(control, attack *Exchange) []string {
 	for i := range min(len(a.Decoded), len(b.Decoded)) {
 		p, q := a.Decoded[i], b.Decoded[i]
 		kind, _, _ := strings.Cut(p.Name, " ")
+		if p.Name == mintedName {
+			kind = p.Name
+		}
 		for _, part := range [][2][]Member{{p.Header, q.Header}, {p.Claims, q.Claims}} {
 			for _, name := range memberNames(part[0], part[1]) {
 				note(kind+" "+name, slices.Contains(freshMembers(), name) || memberOf(part[0], name) == memberOf(part[1], name))

@@ -22,6 +22,8 @@ type Minted struct {
 	Tester *Tester
 }
 
+const mintedName = "access token"
+
 // tokenShown is what the record says of a minted token wherever it is sent.
 type tokenShown struct {
 	Decoded
@@ -138,7 +140,7 @@ func (tr *Trace) mint(who Identity, r *Resource, scope string, change MintChange
 	}
 	tr.Redactor.Register("access_token", compact)
 	var shown tokenShown
-	shown.Decoded, shown.changed = m.evidence(honest, "access token", "access token")
+	shown.Decoded, shown.changed = m.evidence(honest, mintedName, mintedName)
 	if tr.minted == nil {
 		tr.minted = map[string]tokenShown{}
 	}

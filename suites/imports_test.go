@@ -60,11 +60,12 @@ func TestImportsRunOneWay(t *testing.T) {
 		"fixtures":         {},
 		"fixtures/targets": {},
 		// Containers are for whoever has Docker, and for tests.
-		"fixtures/containers":     {},
-		"fixtures/containers/run": {"fixtures/containers"},
-		"fixtures/targets/hydra":  {"fixtures/targets/recipe"},
-		"fixtures/targets/recipe": {},
-		"vendors":                 {"fixtures/targets", "harness", "reports"},
+		"fixtures/containers":       {},
+		"fixtures/containers/run":   {"fixtures/containers"},
+		"fixtures/targets/authelia": {"fixtures/targets/recipe"},
+		"fixtures/targets/hydra":    {"fixtures/targets/recipe"},
+		"fixtures/targets/recipe":   {},
+		"vendors":                   {"fixtures/targets", "harness", "reports"},
 	}
 	seen := map[string]bool{}
 	for _, p := range list(t, "./...") {

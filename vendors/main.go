@@ -36,6 +36,7 @@ func arrangements() []arrangement {
 		{"container", ""},
 		{"hydra", ""},
 		{"hydra", "--pkce public --tokens jwt"},
+		{"authelia", "--login exec --consent implicit"},
 	}
 }
 

@@ -59,7 +59,7 @@ func keycloakHolds() []string {
 	return []string{
 		// org.keycloak.protocol.oidc.utils.PkceUtils, …utils.OAuth2CodeParser
 		"pkce-verifier-*", "pkce-challenge-as-verifier@*", "pkce-method-*@token/authorization_code/spa*", "pkce-challenge-missing@*",
-		"code-of-*", "code-race@*", "code-redirect-uri-*",
+		"code-of-*", "code-race@*", "code-redirect-*",
 		// org.keycloak.protocol.oidc.utils.RedirectUtils
 		"redirect-uri-*", "open-redirect-*",
 		// org.keycloak.services.util.DPoPUtil

@@ -148,5 +148,5 @@ const (
 
 // Showed reports whether a form of that kind was filled on the way.
 func (f *FrontChannel) Showed(form string) bool {
-	return f != nil && slices.ContainsFunc(f.Hops, func(h Hop) bool { return h.After == form })
+	return f != nil && (slices.Contains(f.filled, form) || slices.ContainsFunc(f.Hops, func(h Hop) bool { return h.After == form }))
 }

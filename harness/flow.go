@@ -452,12 +452,16 @@ type FrontChannel struct {
 	Params   url.Values // of the authorization response: query, fragment or form_post
 	Page     *Answer    // the page that ended it
 	Hops     []Hop
+	Renewed  bool     // the user's session had been lost, and the login was renewed on the way
+	filled   []string // forms for which nothing was sent but the redirect itself
+	Unseen   string   // why nothing is known of the pages on the way; "" where they were seen
 }
 
 // Hop is one answer that the browser got, and what had been sent before it.
 type Hop struct {
 	After  string // "authorization request", "login form", "consent form", "redirect"
 	Answer *Answer
+	Script bool // a script of the page asked for it: it is no page
 }
 
 func (f *FrontChannel) outcome(at string) Outcome {
@@ -488,10 +492,20 @@ type sessions struct {
 	logins  int // passwords sent
 	failed  int // wrong logins of the run
 	allowed int
+	codes   map[string]int64 // by user: the step of the last one-time code
 }
 
 func newSessions(t *Target) *sessions {
-	return &sessions{open: map[string]*browserSession{}, allowed: t.Limits.FailedLogins}
+	return &sessions{open: map[string]*browserSession{}, allowed: t.Limits.FailedLogins, codes: map[string]int64{}}
+}
+
+// close ends what drivers opened for them.
+func (s *sessions) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.open {
+		b.close()
+	}
 }
 
 func (s *sessions) of(user *User) *browserSession {

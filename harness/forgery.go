@@ -115,7 +115,7 @@ func (f *ConsentPage) forged(b *browserSession, how string) Outcome {
 	front := &FrontChannel{}
 	for range f.tr.Target.Limits.Redirects + 1 {
 		answer := f.tr.browse(b, r)
-		front.Hops = append(front.Hops, Hop{"forged consent", answer})
+		front.Hops = append(front.Hops, Hop{After: "forged consent", Answer: answer})
 		front.Page = answer
 		if !answer.OK() {
 			break

@@ -22,14 +22,26 @@ type formDriver struct {
 // pageLimit bounds the forms of one login: username, password, second factor, consent and one more of each.
 const pageLimit = 8
 
-func (d formDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontChannel, error) {
-	c, user := e.client, e.user
-	front := &FrontChannel{}
+func (d formDriver) authorize(tr *Trace, b *browserSession, e errand) (front *FrontChannel, err error) {
+	a := &attempt{tr: tr, b: b, e: e, fields: d.fields}
+	if front, err = d.walk(a); err == nil {
+		a.ended(front)
+	}
+	return front, err
+}
+
+func (d formDriver) walk(a *attempt) (*FrontChannel, error) {
+	tr, b, e := a.tr, a.b, a.e
+	c, front := e.client, &FrontChannel{}
 	next := Request{Step: "authorization request", Method: "GET", URL: e.address, Changed: e.changed}
-	after, asked, redirects := "authorization request", false, 0
+	if e.reload {
+		tr.browse(b, next)
+	}
+	after, redirects := "authorization request", 0
+	last, lastPage := &Answer{}, &page{}
 	for pages := 0; pages <= pageLimit; {
 		answer := tr.browse(b, next)
-		front.Hops = append(front.Hops, Hop{after, answer})
+		front.Hops = append(front.Hops, Hop{After: after, Answer: answer})
 		if f := answer.Failure; f != nil {
 			if f.Kind == Dropped || f.Kind == RefusedCertificate {
 				front.Page = answer
@@ -60,13 +72,10 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontCha
 		page := readPage(answer)
 		form := page.choose(d.fields)
 		// Some servers show their login page with an error status: 401 at first, 400, 401 or 422 after a wrong password.
-		loginPage := form != nil && form.asksPassword(d.fields) && (asked || answer.Status == http.StatusUnauthorized)
+		loginPage := form != nil && (form.asksPassword(d.fields) && (a.typed || answer.Status == http.StatusUnauthorized) || form.asksCode(d.fields) && a.codes > 0)
 		if answer.Status >= 400 && !loginPage {
-			// The answer to the password itself, on a page of its own: nothing that an attack changed is decided by it.
-			if asked && after == LoginForm && (answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden) {
-				tr.countFailedLogin()
-				return nil, fmt.Errorf("%w of user %s was refused: the password form was answered with HTTP %d and the page %q of %s; check users",
-					ErrLogin, user.Username, answer.Status, page.title, answer.URL.Host)
+			if (a.typed || a.codes > 0) && after == LoginForm && rejected(answer) {
+				return nil, a.refused(answer, page, "the login form was answered with HTTP %d; check users", answer.Status)
 			}
 			front.Page = answer
 			return front, nil
@@ -80,40 +89,23 @@ func (d formDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontCha
 			return front, nil
 		}
 		pages++
-		kind := ConsentForm
-		if form.onlyHidden() {
-			kind = HiddenForm
+		last, lastPage = answer, page
+		kind, who, err := a.meets(answer, page, form)
+		if err != nil {
+			return nil, err
 		}
-		if form.asksPassword(d.fields) || form.asksUser(d.fields) {
-			kind = LoginForm
-			if form.asksPassword(d.fields) && asked {
-				tr.countFailedLogin()
-				return nil, fmt.Errorf("%w of user %s was refused: after the password the page %q of %s asks for it again; check users and login.fields (fields seen: %s)",
-					ErrLogin, user.Username, page.title, answer.URL.Host, form.names())
-			}
-			if user.Username == "" {
-				return nil, fmt.Errorf("%w: the page %q asks for a user, and the target file names none under users", ErrLogin, page.title)
-			}
-			if why := tr.sessions.exhausted(); why != "" {
-				return nil, fmt.Errorf("%w: %s", ErrLogin, why)
-			}
-			if form.asksPassword(d.fields) {
-				tr.sessions.countLogin()
-				asked = true
-			}
-		}
-		next, after = form.fill(d.fields, user), kind
-		next.Step = kind
+		next, after = form.fill(d.fields, who), kind
+		next.Step = a.step(kind)
 		if kind == ConsentForm && e.atConsent != nil {
 			shown := newConsentPage(tr, b, c, next)
 			if no := form.refusal(); no != nil {
-				denial := form.press(no, d.fields, user)
+				denial := form.press(no, d.fields, who)
 				shown.denial = &denial
 			}
 			e.atConsent(shown)
 		}
 	}
-	return nil, fmt.Errorf("%w: more than %d forms between the authorization request and the redirect", ErrLogin, pageLimit)
+	return nil, a.stuck(last, lastPage, "more than %d forms between the authorization request and the redirect", pageLimit)
 }
 
 // StrayRedirect is a redirect to a host that the target file does not name; nothing was sent there.
@@ -174,7 +166,7 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 	jar.Scheme = "https"
 	var cookies []string
 	for _, c := range b.cookies.Cookies(&jar) {
-		if r.stranger != "" && !b.followsFrom(r.Method, c) {
+		if r.rendered || r.stranger != "" && !b.followsFrom(r.Method, c) {
 			continue
 		}
 		value := c.Value
@@ -183,7 +175,11 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 		}
 		cookies = append(cookies, c.Name+"="+value)
 	}
-	r.Header = append([]Field{{"Accept", "text/html,application/xhtml+xml"}}, r.Header...)
+	if r.rendered {
+		b.keepSent(&jar, r.Header)
+	} else {
+		r.Header = append([]Field{{"Accept", "text/html,application/xhtml+xml"}}, r.Header...)
+	}
 	if len(cookies) > 0 {
 		r.Header = append(r.Header, Field{"Cookie", strings.Join(cookies, "; ")})
 	}
@@ -198,6 +194,21 @@ func (tr *Trace) browse(b *browserSession, r Request) *Answer {
 		tr.registerHidden(readPage(answer))
 	}
 	return answer
+}
+
+// keepSent keeps the cookies that scripts made: what a browser sends it has.
+func (b *browserSession) keepSent(address *url.URL, fields []Field) {
+	for _, f := range fields {
+		if f.Name != "Cookie" {
+			continue
+		}
+		sent, _ := http.ParseCookie(f.Value)
+		for _, c := range sent {
+			if !slices.ContainsFunc(b.cookies.Cookies(address), func(have *http.Cookie) bool { return have.Name == c.Name && have.Value == c.Value }) {
+				b.cookies.SetCookies(address, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/", Secure: true}})
+			}
+		}
+	}
 }
 
 // registerHidden makes known what a page hides in its forms, whether a form is used or not: it may be what guards it against other sites.
@@ -253,6 +264,7 @@ type page struct {
 	title   string
 	refresh string
 	forms   []*form
+	source  []byte // as it was rendered; nil where it is what the server sent
 }
 
 type form struct {
@@ -268,6 +280,7 @@ type input struct {
 	checked                  bool
 	action                   *url.URL // of a button, instead of the form's
 	method                   string   // of a button, instead of the form's
+	element                  int      // its number in a rendered page
 }
 
 // readPage finds what a browser without script could use.
@@ -467,6 +480,7 @@ func (p *page) choose(fields map[string]string) *form {
 	approves := func(f *form) bool { b := f.button(); return b != nil && yes.MatchString(b.label) }
 	for _, wanted := range []func(*form) bool{
 		func(f *form) bool { return f.asksPassword(fields) },
+		func(f *form) bool { return f.asksCode(fields) },
 		func(f *form) bool { return f.method == "POST" && f.asksUser(fields) },
 		func(f *form) bool { return f.method == "POST" && approves(f) },
 		func(f *form) bool { b := f.button(); return f.method == "POST" && b != nil && !no.MatchString(b.label) },
@@ -489,11 +503,18 @@ func (f *form) asksUser(fields map[string]string) bool {
 	return slices.ContainsFunc(f.inputs, func(in input) bool { return in.isUser(fields) })
 }
 
+func (f *form) asksCode(fields map[string]string) bool {
+	return slices.ContainsFunc(f.inputs, func(in input) bool { return in.isCode(fields) })
+}
+
 func (f *form) onlyHidden() bool {
 	return len(f.inputs) > 0 && !slices.ContainsFunc(f.inputs, func(in input) bool { return in.kind != "hidden" })
 }
 
-var userLike = regexp.MustCompile(`(?i)user|e-?mail|login|account|identifier`)
+var (
+	userLike = regexp.MustCompile(`(?i)user|e-?mail|login|account|identifier`)
+	codeLike = regexp.MustCompile(`(?i)one-time-code|\b(t?otp|mfa|2fa|tan|pin)\b|(t?otp|mfa|2fa)[_-]|[_-](t?otp|mfa|2fa)\b|one.?time|authenticat(or|ion).?(app|code)|(verification|security|passcode|token)[ _-]?code|code[_-]?(verif|otp)`)
+)
 
 func (in input) submits() bool { return in.kind == "submit" || in.kind == "image" }
 
@@ -501,7 +522,19 @@ func (in input) isUser(fields map[string]string) bool {
 	if name := fields["username"]; name != "" {
 		return in.name == name && in.kind != "hidden"
 	}
-	return (in.kind == "text" || in.kind == "email" || in.kind == "tel") && userLike.MatchString(in.label)
+	return (in.kind == "text" || in.kind == "email" || in.kind == "tel") && userLike.MatchString(in.label) && !in.isCode(fields)
+}
+
+// isCode reports whether a field takes a one-time code. It is looked at before the user: a label may name both.
+func (in input) isCode(fields map[string]string) bool {
+	if name := fields["totp"]; name != "" {
+		return in.name == name && in.kind != "hidden"
+	}
+	switch in.kind {
+	case "text", "tel", "number":
+		return (in.name == "code" || codeLike.MatchString(in.label)) && in.name != fields["username"]
+	}
+	return false
 }
 
 func (in input) isPassword(fields map[string]string) bool {
@@ -551,8 +584,8 @@ func (f *form) picks(in input) bool {
 }
 
 // fill is the request that a browser sends when the user fills the form and presses the approving button.
-func (f *form) fill(fields map[string]string, user *User) Request {
-	return f.press(f.button(), fields, user)
+func (f *form) fill(fields map[string]string, who credentials) Request {
+	return f.press(f.button(), fields, who)
 }
 
 // refusal is the button by which the user says no, or nil.
@@ -565,7 +598,7 @@ func (f *form) refusal() *input {
 }
 
 // press fills the form and presses a button; nil presses none.
-func (f *form) press(b *input, fields map[string]string, user *User) Request {
+func (f *form) press(b *input, fields map[string]string, who credentials) Request {
 	var params Params
 	first := true // the first text field of a form with a password is the user, whatever its name
 	named, login := f.asksUser(fields), f.asksPassword(fields)
@@ -574,9 +607,11 @@ func (f *form) press(b *input, fields map[string]string, user *User) Request {
 		case in.name == "" || in.submits() || in.kind == "reset" || in.kind == "button" || in.kind == "file":
 			continue
 		case in.isPassword(fields):
-			params.Add(in.name, user.Password)
+			params.Add(in.name, who.password)
+		case in.isCode(fields):
+			params.Add(in.name, who.code)
 		case in.isUser(fields), !named && login && first && (in.kind == "text" || in.kind == "email" || in.kind == "tel"):
-			params.Add(in.name, user.Username)
+			params.Add(in.name, who.username)
 			first = false
 		case in.kind == "checkbox":
 			// On a consent page each box is a scope; without them less than what was asked for is granted.

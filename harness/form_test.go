@@ -132,7 +132,7 @@ func TestWhatAUserSubmits(t *testing.T) {
 			f := readPage(htmlAnswer(t, at, test.page)).choose(test.fields)
 			got := ""
 			if f != nil {
-				r := f.fill(test.fields, &User{Username: "alice", Password: "secret"})
+				r := f.fill(test.fields, credentials{username: "alice", password: "secret"})
 				got = r.Method + " " + r.URL
 				if r.Method == "POST" {
 					got += " " + r.Body
@@ -425,7 +425,7 @@ func TestLoginsThatCannotGoOn(t *testing.T) {
 		"endless redirects":   {redirects, nil, Unknown, "", "limits.redirects"},
 		"endless consent":     {func(s *loginSite) { s.page("/", `<form method=post><button>Allow</button></form>`) }, nil, Unknown, "", "forms between"},
 		"no user in the file": {func(s *loginSite) { s.page("/authorize", loginForm) }, func(t *Target) { t.Users = nil }, Unknown, "", "names none under users"},
-		"no such driver":      {redirects, func(t *Target) { t.Login.Driver = "telepathy" }, Unknown, "", `"telepathy" is not available`},
+		"no such driver":      {redirects, func(t *Target) { t.Login.Driver = "telepathy" }, Unknown, "", `"telepathy" is not known`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newLoginSite(t)

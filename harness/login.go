@@ -1,18 +1,14 @@
 package harness
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // loginDriver plays the browser from an authorization URL to the redirect back to the client.
@@ -27,6 +23,9 @@ type errand struct {
 	user      *User
 	changed   []string
 	atConsent func(*ConsentPage) // nil for nothing
+	fresh     bool               // nobody is logged in: a session of its own
+	reload    bool               // the user loads the address twice before the login
+	asIs      bool               // no change of the request can be why a login is asked for
 }
 
 // browserSession is a user's browser: its cookies. It is used for one authorization at a time.
@@ -34,6 +33,12 @@ type browserSession struct {
 	mu       sync.Mutex
 	cookies  *cookiejar.Jar
 	sameSite map[string]http.SameSite // by name=value
+	tab      *tab                     // of the driver browser; nil before its first page
+	dir      string                   // of the driver exec: where the program keeps its session; "" before its first call
+
+	known   bool // an authorization went through without a login
+	served  int  // such authorizations since the last login
+	renewed bool // the last login renewed a session that was lost
 }
 
 func newBrowserSession() *browserSession {
@@ -49,32 +54,58 @@ const cookiesKept = 50
 func (b *browserSession) tidy(address string) {
 	if u, err := url.Parse(address); err == nil && len(b.cookies.Cookies(&url.URL{Scheme: "https", Host: u.Host, Path: u.Path})) > cookiesKept {
 		b.cookies = newBrowserSession().cookies
+		b.close()
+	}
+}
+
+// close ends what a driver opened for the session; the cookies stay readable.
+func (b *browserSession) close() {
+	if b.tab != nil {
+		b.tab.close()
+		b.tab = nil
+	}
+	if b.dir != "" {
+		os.RemoveAll(b.dir)
+		b.dir = ""
 	}
 }
 
 // ErrLogin is what a login driver could not do; it never counts against the target.
 var ErrLogin = errors.New("login")
 
+// driver is the one that the target file names.
+func (t *Tester) driver() (loginDriver, error) {
+	switch login := t.Target.Login; login.Driver {
+	case "", "form":
+		return formDriver{fields: login.Fields}, nil
+	case "exec":
+		return execDriver{login.Command}, nil
+	case "browser":
+		return browserDriver{login}, nil
+	case "manual":
+		return manualDriver{}, nil
+	default:
+		return nil, fmt.Errorf("%w driver %q is not known", ErrLogin, login.Driver)
+	}
+}
+
 func (tr *Trace) login(address string, q AuthorizationRequest, user *User, changed []string) (*FrontChannel, error) {
+	driver, err := tr.driver()
+	if err != nil {
+		return nil, err
+	}
 	session := newBrowserSession()
 	if q.Session == KeptSession {
 		session = tr.sessions.of(user)
+	} else {
+		defer session.close()
 	}
 	session.mu.Lock()
 	defer session.mu.Unlock()
-	if q.Session == ReloadedSession {
-		tr.browse(session, Request{Step: "authorization request", Method: "GET", URL: address, Changed: changed})
-	}
-	var driver loginDriver
-	switch tr.Target.Login.Driver {
-	case "", "form":
-		driver = formDriver{fields: tr.Target.Login.Fields}
-	case "exec":
-		driver = execDriver{tr.Target.Login.Command}
-	default:
-		return nil, fmt.Errorf("%w driver %q is not available in this version; use form or exec", ErrLogin, tr.Target.Login.Driver)
-	}
-	front, err := driver.authorize(tr, session, errand{address, q.Who.Client, user, changed, q.AtConsent})
+	front, err := driver.authorize(tr, session, errand{
+		address: address, client: q.Who.Client, user: user, changed: changed, atConsent: q.AtConsent,
+		fresh: q.Session != KeptSession, reload: q.Session == ReloadedSession, asIs: q.Change == nil && q.Beside == nil,
+	})
 	session.tidy(address)
 	tr.consents.note(q.Who.Client, user, front)
 	return front, err
@@ -100,61 +131,4 @@ func responseParameters(u *url.URL) url.Values {
 		}
 	}
 	return params
-}
-
-// execDriver leaves the login to a program of the user: it gets the authorization URL as its last argument and the user in
-// POPCHECK_USERNAME and POPCHECK_PASSWORD, and prints the final redirect URI on its first line.
-type execDriver struct{ command []string }
-
-func (d execDriver) authorize(tr *Trace, _ *browserSession, e errand) (*FrontChannel, error) {
-	address, c, user := e.address, e.client, e.user
-	target, failure := tr.permit(address)
-	if failure == nil {
-		failure = tr.pace(tr.ctx)
-	}
-	if failure != nil {
-		return nil, fmt.Errorf("%w: %s", ErrLogin, failure.Error())
-	}
-	ctx, cancel := context.WithTimeout(tr.ctx, 6*tr.Target.Limits.Timeout)
-	defer cancel()
-	program := exec.CommandContext(ctx, d.command[0], slices.Concat(d.command[1:], []string{address})...)
-	program.WaitDelay = time.Second // a child that it leaves behind may hold its output open
-	program.Dir = tr.Target.Dir
-	program.Env = append(os.Environ(), "POPCHECK_USERNAME="+user.Username, "POPCHECK_PASSWORD="+user.Password)
-	var complaints, out strings.Builder
-	program.Stderr, program.Stdout = &limitedWriter{&complaints, 4 << 10}, &limitedWriter{&out, 64 << 10}
-	err := program.Run()
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, fmt.Errorf("%w: %s printed no redirect URI within %s (six times limits.timeout): %s", ErrLogin, d.command[0], 6*tr.Target.Limits.Timeout, strings.TrimSpace(complaints.String()))
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: interrupted", ErrLogin)
-	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return nil, fmt.Errorf("%w: %s: %w: %s", ErrLogin, d.command[0], err, strings.TrimSpace(complaints.String()))
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
-	back, err := url.Parse(strings.TrimSpace(line))
-	if err != nil || back.Scheme == "" {
-		return nil, fmt.Errorf("%w: %s printed no redirect URI", ErrLogin, d.command[0])
-	}
-	if !belongs(c, back) {
-		return nil, fmt.Errorf("%w: %s printed an address that is none of the client's redirect_uris: %s://%s%s", ErrLogin, d.command[0], back.Scheme, back.Host, back.Path)
-	}
-	answer := &Answer{Status: http.StatusFound, Header: http.Header{"Location": {back.String()}}, URL: target}
-	tr.registerInvented(answer)
-	r := &Request{Step: "authorization request, by " + d.command[0], Method: "GET", URL: address, Changed: e.changed}
-	tr.record(r, answer, tr.started)
-	return &FrontChannel{Redirect: back.String(), Params: responseParameters(back), Hops: []Hop{{"authorization request", answer}}}, nil
-}
-
-type limitedWriter struct {
-	to   *strings.Builder
-	left int
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	keep := min(len(p), w.left)
-	w.to.Write(p[:keep])
-	w.left -= keep
-	return len(p), nil
 }

@@ -25,16 +25,23 @@ func (f *FrontChannel) Pages() []ShownPage {
 	}
 	var out []ShownPage
 	for i, hop := range f.Hops {
-		if !hop.Answer.OK() || hop.Answer.Status/100 == 3 || len(hop.Answer.Body) == 0 {
+		if hop.Script || !hop.Answer.OK() || hop.Answer.Status/100 == 3 || len(hop.Answer.Body) == 0 {
 			continue
 		}
 		shown := ShownPage{Answer: hop.Answer}
-		if i+1 < len(f.Hops) {
-			if next := f.Hops[i+1].After; next == LoginForm || next == ConsentForm || next == HiddenForm {
-				shown.Form = next
+		for _, next := range f.Hops[i+1:] { // a script shows several forms on one page
+			if next.After == LoginForm || next.After == ConsentForm || next.After == HiddenForm {
+				if shown.Form = next.After; next.Script {
+					out = append(out, shown)
+				}
+			}
+			if !next.Script {
+				break
 			}
 		}
-		out = append(out, shown)
+		if n := len(out); n == 0 || out[n-1].Answer != hop.Answer || out[n-1].Form != shown.Form {
+			out = append(out, shown)
+		}
 	}
 	return out
 }

@@ -112,6 +112,24 @@ type Login struct {
 	Driver  string            // form, exec, browser or manual
 	Fields  map[string]string // username, password, totp: names of the form's fields, where the page does not tell
 	Command []string          // exec: the program (absolute, if the file gave a path) and its arguments; the authorization URL is appended
+	Browser string            // browser: the program; "" for CHROME, or one of the usual names
+	Steps   []LoginStep       // browser: what to do on the login pages, where the page does not tell
+	Consent []LoginStep       // browser: what to do on a consent page; clicks only
+}
+
+// LoginStep fills an element of a rendered page or clicks it; its selector is one of CSS.
+type LoginStep struct {
+	Fill, Click string
+	With        string // username, password or totp
+	Text        string // where With is ""
+}
+
+// Selector names the element.
+func (s LoginStep) Selector() string {
+	if s.Fill != "" {
+		return s.Fill
+	}
+	return s.Click
 }
 
 // Resource is a protected resource; Status is the answer that proves access.
@@ -132,6 +150,7 @@ type Limits struct {
 	Body              int64         // bytes of an answer's body that are read; default 1MiB
 	Redirects         int           // of one login; default 10
 	FailedLogins      int           // of a run; default 3
+	Login             time.Duration // of one login by a person; default 5m
 }
 
 // Waiver accepts a known finding until a date. Check is an id or a key of a result.

@@ -1463,73 +1463,6 @@ func (l *targetLoader) totpSeed(table yamlTable) string {
 	return seed
 }
 
-func (l *targetLoader) login(root yamlTable) Login {
-	at, ok := root.values["login"]
-	if !ok {
-		return Login{Driver: defaultDriver}
-	}
-	table, ok := l.table(at, []string{"driver", "fields", "command"})
-	if !ok {
-		return Login{}
-	}
-	login := Login{Line: l.lines["login"], Driver: l.choice(table, "driver", loginDrivers(), defaultDriver)}
-	if fields, ok := table.values["fields"]; ok {
-		login.Fields = l.loginFields(fields)
-	}
-	if command, ok := table.values["command"]; ok {
-		login.Command = l.command(command)
-	}
-	switch fills := login.Driver == "form" || login.Driver == "browser"; {
-	case login.Driver == "exec" && table.lacks("command"):
-		l.problem(at, "needs command", "write command: [program, argument]")
-	case login.Driver != "exec" && login.Driver != "" && table.has("command"):
-		l.problem(table.values["command"], "is for the driver exec", "remove it, or write driver: exec")
-	case !fills && login.Driver != "" && table.has("fields"):
-		l.problem(table.values["fields"], "is for the drivers form and browser", "remove it")
-	}
-	return login
-}
-
-func (l *targetLoader) loginFields(at yamlPlace) map[string]string {
-	table, ok := l.table(at, []string{"username", "password", "totp"})
-	if !ok {
-		return nil
-	}
-	fields := map[string]string{}
-	for name := range table.values {
-		fields[name] = l.textOf(table, name)
-	}
-	return fields
-}
-
-// command reads a list, or one text that is parted at spaces. A program that is given as a path is
-// found from the target file, as every path is; a bare name is left to PATH.
-func (l *targetLoader) command(at yamlPlace) []string {
-	var command []string
-	if at.node.Kind == yaml.SequenceNode {
-		for _, item := range l.list(at) {
-			text, _ := l.anyText(item)
-			command = append(command, text)
-		}
-	} else {
-		text, ok := l.text(at)
-		if !ok {
-			return nil
-		}
-		command = strings.Fields(text)
-	}
-	if len(command) == 0 || command[0] == "" {
-		l.problem(at, "names no program", "write [program, argument]")
-		return nil
-	}
-	if strings.ContainsRune(command[0], filepath.Separator) {
-		if path, err := filepath.Abs(l.resolvePath(command[0])); err == nil {
-			command[0] = path
-		}
-	}
-	return command
-}
-
 func (l *targetLoader) resources(at yamlPlace) []Resource {
 	var all []Resource
 	for _, item := range l.list(at) {
@@ -1588,7 +1521,7 @@ func (l *targetLoader) scope(table yamlTable) string {
 }
 
 func (l *targetLoader) limits(root yamlTable) Limits {
-	limits := Limits{Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3}
+	limits := Limits{Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3, Login: 5 * time.Minute}
 	if !l.allLoopback() {
 		limits.RequestsPerSecond = 20
 	}
@@ -1596,7 +1529,7 @@ func (l *targetLoader) limits(root yamlTable) Limits {
 	if !ok {
 		return limits
 	}
-	table, ok := l.table(at, []string{"requests_per_second", "timeout", "body", "redirects", "failed_logins"})
+	table, ok := l.table(at, []string{"requests_per_second", "timeout", "body", "redirects", "failed_logins", "login"})
 	if !ok {
 		return limits
 	}
@@ -1607,6 +1540,9 @@ func (l *targetLoader) limits(root yamlTable) Limits {
 	}
 	if at, ok := table.values["timeout"]; ok {
 		limits.Timeout = l.duration(at)
+	}
+	if at, ok := table.values["login"]; ok {
+		limits.Login = l.duration(at)
 	}
 	if at, ok := table.values["body"]; ok {
 		limits.Body = l.size(at)

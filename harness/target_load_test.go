@@ -161,7 +161,7 @@ func TestTheFullExampleLoads(t *testing.T) {
 		IntrospectionClient: "web",
 		ClientCA:            &KeyPair{Cert: file("ca.crt"), Key: file("ca.key")},
 		Resources:           []Resource{{Line: 39, Name: "accounts", URL: "https://api.example.com/accounts", Method: "GET", Scope: "read", Indicator: "https://api.example.com", Status: 200}},
-		Limits:              Limits{RequestsPerSecond: 20, Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3},
+		Limits:              Limits{RequestsPerSecond: 20, Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3, Login: 5 * time.Minute},
 	}
 	if diff := cmp.Diff(want, target); diff != "" {
 		t.Error(diff)
@@ -191,7 +191,7 @@ func TestDefaults(t *testing.T) {
 	want := &Target{
 		Path: "t.yaml", Name: "127.0.0.1:9000", Issuer: "http://127.0.0.1:9000", Profile: "bcp", Login: Login{Driver: "form"},
 		Clients: []Client{{Line: 3, Name: "svc", ClientID: "svc", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "literal-secret", GrantTypes: []string{"client_credentials"}}},
-		Limits:  Limits{Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3},
+		Limits:  Limits{Timeout: 10 * time.Second, Body: 1 << 20, Redirects: 10, FailedLogins: 3, Login: 5 * time.Minute},
 	}
 	if diff := cmp.Diff(want, target); diff != "" {
 		t.Error(diff)

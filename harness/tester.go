@@ -35,6 +35,9 @@ type Tester struct {
 	Waits    Waits // told before each wait; may be nil
 	Aged     *Aged // nil in a run that does not wait
 
+	FailedLogins string // the file for the pages of failed logins, numbered from the second on; "" keeps none
+	Person       Person // who logs in by hand; the zero value is nobody
+
 	serverHeader string // of the metadata's answer
 
 	roots    *x509.CertPool
@@ -50,8 +53,11 @@ type Tester struct {
 	trouble int    // consecutive 429 and 5xx answers
 	stopped string // why nothing more is sent; "" while sending
 	sent    int
-	ended   context.Context // ends when sending does
-	end     context.CancelFunc
+
+	pagesKept int
+	chromium  chromium
+	ended     context.Context // ends when sending does
+	end       context.CancelFunc
 }
 
 // Worker is one of several processes that share a run (design §8).
@@ -119,8 +125,10 @@ func NewRunID() string {
 	return hex.EncodeToString(id)
 }
 
-// Close ends the kept connections.
+// Close ends the kept connections, and the browser.
 func (t *Tester) Close() {
+	t.sessions.close()
+	t.chromium.close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, conns := range t.idle {

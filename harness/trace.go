@@ -136,6 +136,9 @@ func (tr *Trace) record(r *Request, a *Answer, begun time.Time) {
 		}
 	}
 	body := a.Body
+	if r.aside && a.OK() {
+		body, x.Response.Truncated = nil, len(a.Body) > 0
+	}
 	if len(body) > evidenceLimit {
 		body, x.Response.Truncated = body[:evidenceLimit], true
 	}

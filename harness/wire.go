@@ -34,6 +34,8 @@ type Request struct {
 	Changed  []string     // how it differs from the honest request
 	Decoded  []Decoded    // JWTs in it, by member
 	browser  bool         // part of a login: its connections are kept
+	rendered bool         // a browser that renders pages made it: its cookies are in it
+	aside    bool         // a file that a page needs: its content is no evidence
 	stranger string       // the origin of the other site whose page makes the browser send it; "" for the server\'s own pages
 	parting  bool         // sent also when the run has ended: it removes what popcheck left
 	held     *held        // one of several that go out at the same moment; nil for all others

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,6 +52,13 @@ const (
 // preflight makes the honest calls and prints what they showed.
 func preflight(ctx context.Context, w streams, o suites.Options, d detail) error {
 	fmt.Fprintf(w.out, "popcheck %s looks at %s (%s, %s); honest calls only\n", version, oneLine(o.Target.Name), o.Target.Issuer, o.Target.Path)
+	o.Person = person(w)
+	if o.Failed == "" {
+		o.Failed = filepath.Join(os.TempDir(), fmt.Sprintf("popcheck-%d-%s", os.Getpid(), loginFailed))
+	}
+	if o.Target.Login.Driver == "manual" {
+		fmt.Fprintf(w.out, "login     by hand: you will be asked for about %d logins; where the server keeps your session, all but the first are clicks\n", harness.HonestLogins(o.Target))
+	}
 	p, err := suites.Check(ctx, o)
 	if err != nil {
 		return err

@@ -152,8 +152,12 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	if r.Gentle {
 		options.Manners = suites.Gentle
 	}
+	options.Person = person(w)
 	if r.DryRun {
 		return preflight(ctx, w, options, everyCheck)
+	}
+	if target.Login.Driver == "manual" && r.Parallel > 1 {
+		return errors.New("--parallel: the login driver manual asks one person, who can log in for one process only; leave it out")
 	}
 	if err := prepareOut(r.Out); err != nil {
 		return fmt.Errorf("--out: %w", err)
@@ -172,6 +176,7 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(w.err, "popcheck: interrupted: writing the reports; interrupt again to end without them")
 	})()
+	options.Failed = filepath.Join(r.Out, loginFailed)
 	console := newConsole(w.out)
 	options.Waits, options.Learned, options.Progress = console.waits, console.learned, console.progress
 	run, err := r.run(ctx, options, file)
@@ -530,6 +535,7 @@ func levels(c attacks.Check) map[string]string {
 type targetCommand struct {
 	Fault    string   `placeholder:"ID" help:"The fault that the target has."`
 	Dialect  string   `placeholder:"ID" help:"The dialect that the target speaks."`
+	Login    string   `placeholder:"WAY" help:"How users log in: totp (a one-time code after the password) or script (pages that scripts build, for the login driver browser)."`
 	Listen   []string `placeholder:"ADDRESS" help:"Addresses of its three servers (issuer, mutual TLS, resources); one on all interfaces (:8443) is known as 127.0.0.1. Default: free ports."`
 	Dir      string   `placeholder:"DIR" help:"Write target file, keys and certificates there. Default: a directory that goes with the target."`
 	List     bool     `help:"Print the fault ids, one a line."`
@@ -553,7 +559,7 @@ func (t *targetCommand) Run(ctx context.Context, w streams) error {
 		return fmt.Errorf("--listen names %d addresses; the target has three servers: issuer, mutual TLS, resources", n)
 	}
 	// By address: other tools can reach it too.
-	reference, end, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect, Listen: t.Listen, Dir: t.Dir})
+	reference, end, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect, Login: t.Login, Listen: t.Listen, Dir: t.Dir})
 	if err != nil {
 		return err
 	}

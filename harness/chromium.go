@@ -252,6 +252,11 @@ func (t *tab) fulfil(event *fetch.EventRequestPaused, a *Answer) {
 	}
 }
 
+// keepCookies gives the browser the cookies of an answer that leads it nowhere.
+func (t *tab) keepCookies(event *fetch.EventRequestPaused, a *Answer) {
+	t.fulfil(event, &Answer{Status: http.StatusNoContent, Header: http.Header{"Set-Cookie": a.Header["Set-Cookie"]}})
+}
+
 // requestOf is a request of a page as it is sent: with the fields that its scripts and the browser gave it, cookies included.
 func requestOf(t *tab, event *fetch.EventRequestPaused, target *url.URL) Request {
 	address := *target

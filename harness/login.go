@@ -54,6 +54,7 @@ const cookiesKept = 50
 func (b *browserSession) tidy(address string) {
 	if u, err := url.Parse(address); err == nil && len(b.cookies.Cookies(&url.URL{Scheme: "https", Host: u.Host, Path: u.Path})) > cookiesKept {
 		b.cookies = newBrowserSession().cookies
+		b.known, b.served, b.renewed = false, 0, false
 		b.close()
 	}
 }

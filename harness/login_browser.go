@@ -233,11 +233,11 @@ func (w *renderedWalk) document(event *fetch.EventRequestPaused, target *url.URL
 	if location := redirectTarget(answer); location != nil && answer.Status/100 == 3 {
 		switch {
 		case belongs(w.e.client, location):
+			t.keepCookies(event, answer)
 			w.brought(location, responseParameters(location))
-			t.fail(event, network.ErrorReasonAborted)
 			return
 		case w.strays(location):
-			t.fail(event, network.ErrorReasonBlockedByClient)
+			t.keepCookies(event, answer)
 			return
 		}
 	} else {
@@ -437,7 +437,7 @@ func (w *renderedWalk) drive() error {
 				stood = now
 				return false
 			}
-			if acted.IsZero() || w.t.documents() != opened || now != before {
+			if acted.IsZero() || w.t.documents() != opened || now != before || w.amidst() && len(seen.Steps) > 0 && seen.Steps[0] {
 				return true
 			}
 			// The form that was pressed stands there still: its answer may be on its way, or be shown for a while.
@@ -475,6 +475,9 @@ func (w *renderedWalk) drive() error {
 	}
 }
 
+// amidst reports whether login.steps have begun and are not all done.
+func (w *renderedWalk) amidst() bool { return w.steps > 0 && w.steps < len(w.d.login.Steps) }
+
 // waited says what was waited for in vain.
 func (w *renderedWalk) waited(seen *renderedPage) error {
 	w.t.acting.Lock()
@@ -486,6 +489,9 @@ func (w *renderedWalk) waited(seen *renderedPage) error {
 		return fmt.Errorf("%w: no page came to be shown", ErrLogin)
 	case seen == nil:
 		return w.stuck(w.last, readPage(w.last), "the page did not come to rest in time (limits.timeout)")
+	}
+	if w.amidst() {
+		return w.stuck(w.lastSeen(), seen.read(), "no element fits %s of login.steps", w.d.login.Steps[w.steps].Selector())
 	}
 	return w.stuck(w.lastSeen(), seen.read(), "nothing followed the %s in time (limits.timeout)", valueOr(w.after, "page"))
 }

@@ -169,3 +169,15 @@ if (location.hash.length > 1) location.replace(location.pathname + "?`+handed+`=
 		io.WriteString(w, "<!DOCTYPE html><title>popcheck</title><p>Thank you. This window can be closed.")
 	})
 }
+
+// HonestLogins is about how many authorizations the honest tries before the first check take: each client of the code flow as it is and
+// with proofs.
+func HonestLogins(t *Target) int {
+	n := 1 // a code for nobody
+	for i := range t.Clients {
+		if t.Clients[i].HasGrant(CodeGrant) {
+			n += 2
+		}
+	}
+	return n
+}

@@ -128,4 +128,3 @@ func (l *targetLoader) command(at yamlPlace) []string {
 	}
 	return command
 }
-

@@ -47,6 +47,8 @@ type Options struct {
 	Clock    harness.Clock         // how the run waits; nil: by the time of day
 	Waits    harness.Waits         // told before each wait; may be nil
 	Seed     uint64                // 0: the order of the catalogue; else all checks are shuffled by it
+	Failed   string                // the file for the pages of failed logins (harness.Tester.FailedLogins); "" keeps none
+	Person   harness.Person        // who logs in by hand
 	Worker   *harness.Worker       // this process' part of a run that several share; nil: all of it
 	Learned  func(*harness.Tester) // told after the honest tries, before the first attack; may be nil
 	Progress func(r *harness.Result, done, total int)
@@ -66,6 +68,9 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	}
 	if o.Learned != nil {
 		o.Learned(t)
+	}
+	if o.Target.Login.Driver == "manual" && o.Person.Tell != nil {
+		o.Person.Tell(foretell(t, o))
 	}
 	book := expect.NewBook(o.Progress)
 	runSpecs(t, o, book, executed)
@@ -98,6 +103,24 @@ func Run(ctx context.Context, o Options) (*harness.Run, error) {
 	return run, nil
 }
 
+// loginsPerResult is how many authorizations a result takes that needs the code flow: two controls, the attack, and what they prepare.
+const loginsPerResult = 3
+
+// foretell says how often a person will have to act.
+func foretell(t *harness.Tester, o Options) string {
+	book := expect.NewBook(nil)
+	runSpecs(t, o, book, planned)
+	results, _ := book.Plan()
+	by := 0
+	for _, r := range results {
+		if r.Endpoint == "authorize" || r.Grant == harness.CodeGrant || r.Grant == harness.RefreshGrant {
+			by++
+		}
+	}
+	return fmt.Sprintf("the login driver is manual: the %d checks of the code flow will ask you for about %d logins; where the server keeps your session, most are clicks. "+
+		"Fewer: --select, for instance pkce-verifier-wrong; none: login drivers form, browser and exec", by, by*loginsPerResult)
+}
+
 // sumUp adds what follows from the results.
 func sumUp(run *harness.Run, waivers []harness.Waiver) {
 	run.Profiles = attacks.Standings(run.Checks())
@@ -125,6 +148,7 @@ func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err e
 	}
 	release := context.AfterFunc(ctx, func() { t.Stop("the run was interrupted") })
 	t.Slow, t.Waits = o.Slow || o.Target.Capabilities["slow"], o.Waits
+	t.FailedLogins, t.Person = o.Failed, o.Person
 	if o.Clock != nil {
 		t.Clock = o.Clock
 	}

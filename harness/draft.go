@@ -214,7 +214,11 @@ func (d *draft) users() {
 	d.line("users:")
 	d.line("  - {username: %s, password: %s}", fill("a user name"), fill("its password, or {env: NAME} without quotes"))
 	d.say("  - {username: bob, password: {env: BOB_PASSWORD}}")
-	d.off("login: {driver: form, fields: {username: login, password: passwd}}", "names of the fields, where the page does not tell; or driver: exec, with command: [program]")
+	d.say("How they log in; popcheck fills plain forms by itself. One of:")
+	d.off("login: {driver: form, fields: {username: login, password: passwd}}", "names of the fields, where the page does not tell")
+	d.off("login: {driver: browser}", "pages that scripts build: headless Chromium; with steps: [{fill: \"#user\", with: username}, …] where the page does not tell")
+	d.off("login: {driver: exec, command: [./login]}", "a program of yours gets the address, and prints the redirect")
+	d.off("login: {driver: manual}", "you log in yourself, for a few checks; best with a redirect URI as http://127.0.0.1:8400/cb")
 }
 
 func (d *draft) resources() {

@@ -67,6 +67,9 @@ func preflight(ctx context.Context, w streams, o suites.Options, d detail) error
 		fmt.Fprintln(w.out, strings.TrimRight(oneLines(fmt.Sprintf(format, args...)), " "))
 	}
 	row("metadata  %s", cmp.Or(p.Metadata, "none"))
+	for _, way := range p.Issuer {
+		row("issuer    %s", way)
+	}
 	for _, t := range p.Tries {
 		seen := t.How
 		if t.Works == harness.Yes && len(t.Opens) > 0 {

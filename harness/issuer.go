@@ -172,32 +172,51 @@ func (k *Key) keySet() ([]byte, error) {
 }
 
 // Publish writes and serves the keys of the token issuer for the time of a run, where the target file says so; else it does nothing.
-// close ends that. told are the ways, for people.
-func (t *Tester) Publish() (told []string, close func(), err error) {
+// close ends that.
+func (t *Tester) Publish() (close func(), err error) {
 	i := t.Target.TokenIssuer
 	if i == nil {
-		return nil, func() {}, nil
+		return func() {}, nil
 	}
 	keys, err := t.keys.tokens.keySet()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if i.JWKSFile != "" {
 		if err := os.WriteFile(i.JWKSFile, append(keys, '\n'), 0o644); err != nil {
-			return nil, nil, fmt.Errorf("%s:%d: token_issuer.jwks_file: %w", t.Target.Path, i.Line, err)
+			return nil, fmt.Errorf("%s:%d: token_issuer.jwks_file: %w", t.Target.Path, i.Line, err)
 		}
-		told = append(told, "written: "+i.JWKSFile)
 	}
 	if i.Listen == "" {
-		return told, func() {}, nil
+		return func() {}, nil
 	}
 	listener, err := net.Listen("tcp", i.Listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s:%d: token_issuer.listen: %w", t.Target.Path, i.Line, err)
+		return nil, fmt.Errorf("%s:%d: token_issuer.listen: %w", t.Target.Path, i.Line, err)
 	}
 	server := &http.Server{Handler: i.documents(t.keys.tokens.Alg, keys), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	go server.Serve(listener) // until it is closed
-	return append(told, "served: "+i.base()+"/jwks, and metadata beside it"), func() { server.Close() }, nil
+	return func() { server.Close() }, nil
+}
+
+// Published are the ways in which resources get the keys of the token issuer, for people.
+func (t *Tester) Published() []string {
+	i := t.Target.TokenIssuer
+	if i == nil {
+		return nil
+	}
+	key := t.keys.tokens
+	told := []string{fmt.Sprintf("popcheck itself, as %s, with key %s (%s)", i.Issuer, key.KeyID, key.Alg)}
+	if i.PrivateKey == nil {
+		told[0] += ", another one in each run: private_key keeps it"
+	}
+	if i.JWKSFile != "" {
+		told = append(told, "key set written to "+i.JWKSFile)
+	}
+	if i.Listen != "" {
+		told = append(told, "while popcheck runs: key set at "+i.base()+"/jwks, metadata at "+i.base()+"/.well-known/openid-configuration")
+	}
+	return told
 }
 
 // base is the address under which the documents of the issuer are served: it has the path of the issuer.

@@ -161,8 +161,7 @@ func publish(o Options, share *harness.Worker) (close func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, close, err = t.Publish()
-	return close, err
+	return t.Publish()
 }
 
 // delegate has one worker do its part.

@@ -142,7 +142,7 @@ func learn(ctx context.Context, o Options) (t *harness.Tester, end func(), err e
 	}
 	closeIssuer := func() {}
 	if worker.Of == 1 { // else the process that all of them share has done it
-		if _, closeIssuer, err = t.Publish(); err != nil {
+		if closeIssuer, err = t.Publish(); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -167,7 +167,8 @@ func unregister(t *harness.Tester) []string {
 
 // Preflight is what the honest tries showed, and what a run would make of it.
 type Preflight struct {
-	Metadata     string // where the metadata was found
+	Metadata     string   // where the metadata was found
+	Issuer       []string // the ways in which resources get the keys of popcheck's own issuer
 	Tries        []Try
 	Capabilities map[string]harness.Capability
 	Problems     []string         // what a person has to mend
@@ -197,7 +198,7 @@ func Check(ctx context.Context, o Options) (*Preflight, error) {
 	book := expect.NewBook(nil)
 	runSpecs(t, o, book, planned)
 	left, text := unregister(t), t.Redactor.Text
-	p := &Preflight{Left: left, Metadata: text(t.Metadata.From), Capabilities: map[string]harness.Capability{}, Requests: t.Sent(), Logins: t.Logins(), Stopped: text(t.Stopped())}
+	p := &Preflight{Left: left, Issuer: t.Published(), Metadata: text(t.Metadata.From), Capabilities: map[string]harness.Capability{}, Requests: t.Sent(), Logins: t.Logins(), Stopped: text(t.Stopped())}
 	p.Apply, p.Skipped = book.Plan()
 	for _, trial := range t.Learned.Trials {
 		try := Try{Client: trial.Client.Name, Grant: trial.Grant, Binding: string(trial.Binding), Works: trial.Works, How: text(trial.How)}

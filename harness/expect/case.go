@@ -247,6 +247,8 @@ func (c *Case) Prepared(who harness.Identity, grant string) func(harness.TokenRe
 		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.ClientCredentials(q) }
 	case harness.JWTBearerGrant:
 		return func(q harness.TokenRequest) harness.Outcome { q.Who = or(q.Who, who); return c.JWTBearer(q) }
+	case harness.BroughtGrant:
+		return func(q harness.TokenRequest) harness.Outcome { return c.Obtain(or(q.Who, who), grant) }
 	case harness.SelfIssuedGrant:
 		return func(q harness.TokenRequest) harness.Outcome { return c.Mint(or(q.Who, who), nil, nil) }
 	case harness.RefreshGrant:

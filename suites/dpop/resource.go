@@ -109,6 +109,9 @@ func material(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where s
 		c.Assume(c.Call(harness.ResourceCall{Who: who, Token: token.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the certificate-bound token with its certificate")
 		call.Token = token.Token.AccessToken
 	case attacks.OddHashToken:
+		if where.at.Grant == harness.BroughtGrant {
+			c.NotApplicable("declared: the target file brings one token of this key, and its hash may look the same in standard base64")
+		}
 		spelt := attacks.StandardHash(call.Token)
 		for try := 0; try < oddTries && spelt == harness.AccessTokenHash(call.Token); try++ {
 			token := c.Obtain(where.who, where.at.Grant)
@@ -124,6 +127,9 @@ func material(c *expect.Case, s *expect.Suite, a attacks.ResourceAttack, where s
 	case attacks.OtherBoundToken:
 		other := c.Obtain(where.who, where.at.Grant)
 		c.Assume(other).To(expect.BeAccepted(), "another token of the same key")
+		if other.Token.AccessToken == call.Token {
+			c.NotApplicable("observed: no second token of this key comes, only the same one again")
+		}
 		c.Assume(c.Call(harness.ResourceCall{Who: where.who, Token: other.Token.AccessToken, Resource: r})).To(expect.BeAccepted(), "the other token")
 		made := call.Token
 		call.Token = other.Token.AccessToken

@@ -299,7 +299,7 @@ func withoutScope(c *expect.Case, s *expect.Suite, w *reader) scoped {
 		scopes := slices.DeleteFunc(strings.Fields(t.Client.Scope), func(scope string) bool {
 			return within(scope, w.resource.Scope) || t.Grant == harness.ClientCredentialsGrant && scope == "openid"
 		})
-		if len(scopes) == 0 {
+		if len(scopes) == 0 || t.Grant == harness.BroughtGrant && (t.Works != harness.Yes || within(w.resource.Scope, t.Client.Scope)) {
 			continue
 		}
 		asked := strings.Join(scopes, " ")
@@ -352,6 +352,9 @@ func otherAudience(c *expect.Case, w *reader, other *harness.Resource) {
 	o := c.ObtainFor(w.who, w.trial.Grant, other, "")
 	c.Assume(o).To(expect.BeAccepted(), "a token for "+other.Name)
 	foreign := o.Token.AccessToken
+	if foreign == own {
+		c.NotApplicable("observed: the token for %s is the token for %s", other.Name, w.resource.Name)
+	}
 	answer := c.Between(func() harness.Outcome {
 		call := w.call(foreign)
 		call.Resource = other

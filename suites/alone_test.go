@@ -1,0 +1,141 @@
+package suites_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/popcheck/popcheck/attacks"
+	"github.com/popcheck/popcheck/fixtures"
+	"github.com/popcheck/popcheck/harness"
+	"github.com/popcheck/popcheck/suites"
+)
+
+// TestAloneWorker runs a part of the faults against a resource server that stands alone.
+func TestAloneWorker(t *testing.T) {
+	work(t, func(t *testing.T, fault, selection string) (judged, error) {
+		return judgeReference(t, fixtures.Options{Fault: fault, Dialect: fixtures.RSAlone}, selection)
+	})
+}
+
+// notAlone are faults that a resource cannot have without the authorization server that it shares a store with.
+var notAlone = map[string]string{
+	"rs-revocation-unseen":               "nothing is revoked where nobody can",
+	"rs-refresh-token-accepted":          "there are no refresh tokens",
+	"rs-refresh-token-accepted-userinfo": "there are no refresh tokens",
+	"rs-code-accepted":                   "there are no codes",
+	"rs-any-jwt-of-the-issuer":           "there are no ID tokens; minted-other-type is about them",
+}
+
+// TestResourceFaultsAreCaughtAlone demands that the bugs of a resource are found without any authorization server too, by the same checks:
+// those that the lines of the kill matrix name for them at a resource.
+func TestResourceFaultsAreCaughtAlone(t *testing.T) {
+	lines := expected(t, "kill/*.txt")
+	var faults []string
+	selections := map[string]string{}
+	ids := map[string][]string{}
+	for _, f := range fixtures.Faults() {
+		ofResource := slices.ContainsFunc(f.Breaks, func(id string) bool { return strings.Contains(id, "-RS-") }) &&
+			!slices.ContainsFunc(f.Breaks, func(id string) bool { return strings.Contains(id, "-AS-") })
+		if !ofResource || f.Weak || f.Dialect != "" || f.Nonces != fixtures.NonceRequired || notAlone[f.ID] != "" {
+			continue
+		}
+		for _, pattern := range lines[f.ID][harness.Fail] {
+			id, _, _ := strings.Cut(pattern, "@")
+			for _, e := range attacks.Catalogue() {
+				if glob(id, e.ID) && !slices.Contains(ids[f.ID], e.ID) {
+					ids[f.ID] = append(ids[f.ID], e.ID)
+				}
+			}
+		}
+		if len(ids[f.ID]) > 0 {
+			faults = append(faults, f.ID)
+			selections[f.ID] = strings.Join(ids[f.ID], ",")
+		}
+	}
+	faults = sample(faults, 4)
+	got := killAll(t, "TestAloneWorker", append([]string{""}, faults...), selections)
+	for _, fault := range faults {
+		for _, id := range ids[fault] {
+			could, caught := false, false
+			for key, v := range got[""].Verdicts {
+				check, at, _ := strings.Cut(key, "@")
+				could = could || check == id && v == harness.Pass && strings.Contains(at, "/")
+			}
+			for key, v := range got[fault].Verdicts {
+				check, _, _ := strings.Cut(key, "@")
+				caught = caught || check == id && v == harness.Fail
+			}
+			if could && !caught {
+				t.Errorf("%s: %s does not fail where the resource server stands alone", fault, id)
+			}
+		}
+	}
+	t.Logf("%d faults", len(faults))
+}
+
+// A sound resource is not accused either where its user brings the tokens, one of each kind.
+func TestBroughtTokens(t *testing.T) {
+	reference, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Dialect: fixtures.RSAlone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reference.Close()
+	target, err := harness.LoadTarget(reference.TargetFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := harness.NewTester(target, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := issuer.Trace(context.Background(), "test")
+	holder, err := harness.NewKey("holder", "ES256", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := json.Marshal(holder.PrivateJWK())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mint := func(who harness.Identity) string {
+		o := tr.Mint(who, nil, nil)
+		if o.State != harness.Granted {
+			t.Fatal(o)
+		}
+		return o.Token.AccessToken
+	}
+	bearer, dpop, bound := target.Client("bearer"), target.Client("dpop"), target.Client("mtls")
+	dir := filepath.Dir(reference.TargetFile())
+	text := fmt.Sprintf("tls: {ca: %s}\ntokens:\n  - {name: plain, token: %s}\n  - {name: proven, token: %s, private_key: %q}\n  - {name: shown, token: %s, certificate: {cert: %s, key: %s}}\nresources:\n",
+		filepath.Join(dir, "ca.pem"), mint(harness.Identity{Client: bearer}), mint(harness.Identity{Client: dpop, Key: holder}), key,
+		mint(issuer.Honest(bound, harness.CertificateBound)), filepath.Join(dir, "bank.pem"), filepath.Join(dir, "bank.key"))
+	for _, r := range target.Resources[:2] {
+		text += fmt.Sprintf("  - {name: %s, url: %s, method: %s}\n", r.Name, r.URL, r.Method)
+	}
+	brought, err := harness.ParseTarget("brought.yaml", dir, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := suites.Run(context.Background(), suites.Options{Target: brought, Version: "test", Profile: "bcp", FailOn: harness.Must})
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for _, r := range run.Results {
+		switch r.Verdict {
+		case harness.Pass:
+			passed++
+		case harness.Skip:
+		default:
+			t.Errorf("%s is %s: %s", r.Key, r.Verdict, r.Reason)
+		}
+	}
+	if passed < 200 || len(run.Problems) > 0 {
+		t.Errorf("%d results passed, problems: %q", passed, run.Problems)
+	}
+}

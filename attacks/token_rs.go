@@ -17,6 +17,7 @@ type TokenAttack struct {
 	Instead  Instead
 	Requests []harness.Change
 	Sender   Sender
+	Attempts bool              // an attempt to authenticate, though no token: the answer may name an error (RFC 6750 §3.1)
 	Bindings []harness.Binding // of the token, the first that the resource takes; none: any, a bearer token first
 }
 
@@ -74,7 +75,7 @@ func Tokens() []TokenAttack {
 	}
 	return []TokenAttack{
 		{Check: none("resource-no-token", "refuses a request without a token", "TOKEN-RS-01.1"), Sender: Finder, Requests: []harness.Change{withAuthorization("")}},
-		{Check: malformed(none("resource-empty-token", "refuses the name of a scheme without a token", "TOKEN-RS-01.2")), Sender: Finder, Requests: []harness.Change{withAuthorization("Bearer")}},
+		{Check: malformed(none("resource-empty-token", "refuses the name of a scheme without a token", "TOKEN-RS-01.2")), Sender: Finder, Requests: []harness.Change{withAuthorization("Bearer")}, Attempts: true},
 		{Check: malformed(none("resource-basic-credentials", "refuses Basic credentials instead of a token", "TOKEN-RS-01.3")), Sender: Finder, Requests: []harness.Change{basicCredentials}},
 		{Check: invalid("resource-altered-token", "refuses a token whose end was changed", "TOKEN-RS-02.1", anyoneIn+" and knows the form of a token", "compare the whole token, or verify its signature"),
 			Tokens: func(t *harness.Tester, token string) []string { return []string{t.Altered(token)} }},

@@ -47,7 +47,9 @@ type Trial struct {
 	// TakesIssued is whether the server takes a certificate that client_ca issued under the client's own names. Where it does not, it
 	// refuses every other one of that CA as well, whatever stands in it.
 	TakesIssued Known
-	Outcome     Outcome
+	// CannotPush says why a public client may not push its requests here, though others may; "" where it may, or where nothing is known.
+	CannotPush string
+	Outcome    Outcome
 }
 
 // Opened reports whether the trial's token opened a resource.
@@ -146,6 +148,7 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 			t.tryClient(tr, &t.Target.Clients[i])
 		}
 	}
+	t.tryPushes(tr)
 	t.tryWithoutNonce(tr)
 	t.observeCapabilities()
 	if t.Target.Alone() {
@@ -424,6 +427,34 @@ func (tr *Trace) tryEndpoints(trial *Trial) {
 		if tr.Revoke(o.Token.Value(kind), who).State == Granted && tr.Lives(o.Token, kind, trial.Grant).State == Refused {
 			trial.Revokes = kind
 			return
+		}
+	}
+}
+
+// tryPushes shows which public clients may push their requests. RFC 9126 §2 has clients authenticate there as at the token endpoint; a
+// server may take pushed requests of confidential clients only. Where nobody may, the controls say what is wrong.
+func (t *Tester) tryPushes(tr *Trace) {
+	if !t.Metadata.Has("pushed_authorization_request_endpoint") {
+		return
+	}
+	refused, served := map[*Client]string{}, false
+	tried := map[*Client]bool{}
+	for _, trial := range t.Learned.Trials {
+		if trial.Grant != CodeGrant || trial.Works != Yes || tried[trial.Client] || served && trial.Client.Confidential() {
+			continue
+		}
+		tried[trial.Client] = true
+		o := tr.Push(AuthorizationRequest{Who: t.Honest(trial.Client, trial.Binding)})
+		switch {
+		case o.State == Granted:
+			served = true
+		case o.State == Refused && trial.Client.Public():
+			refused[trial.Client] = "observed: client " + trial.Client.Name + " cannot push requests (" + o.String() + "), and others can"
+		}
+	}
+	for i := range t.Learned.Trials {
+		if served {
+			t.Learned.Trials[i].CannotPush = refused[t.Learned.Trials[i].Client]
 		}
 	}
 }

@@ -164,6 +164,11 @@ func (s *Suite) Pick(fits func(harness.Trial) bool) *harness.Trial {
 	return nil
 }
 
+// Pusher is a trial of a client that gets codes and may push its requests.
+func (s *Suite) Pusher(fits func(harness.Trial) bool) *harness.Trial {
+	return s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.CannotPush == "" && fits(t) })
+}
+
 // All returns every trial that may be used, one per client and grant and binding.
 func (s *Suite) All(fits func(harness.Trial) bool) []*harness.Trial {
 	var out []*harness.Trial

@@ -63,6 +63,8 @@ func prover(s *expect.Suite, grant string) *harness.Trial {
 	})
 }
 
+func proves(t harness.Trial) bool { return t.Binding == harness.DPoPBound }
+
 // site is one endpoint that takes proofs, with a way to call it honestly or with a change.
 type site struct {
 	place attacks.Place
@@ -88,7 +90,7 @@ func sites(s *expect.Suite) []site {
 			out = append(out, tokenSite(s, grant, trial))
 		}
 	}
-	if trial := prover(s, harness.CodeGrant); trial != nil && s.Learned.Has("par") != harness.No {
+	if trial := s.Pusher(proves); trial != nil && s.Learned.Has("par") != harness.No {
 		out = append(out, parSite(s, trial))
 	}
 	return append(out, resourceSites(s)...)

@@ -46,7 +46,7 @@ func sitesAt(s *expect.Suite, kind attacks.Place, fits func(*harness.Client) boo
 		if s.Learned.Has("par") == harness.No {
 			return nil, "needs par; " + s.Learned.Capabilities["par"].How
 		}
-		return each(s, onePerMethod(trialsOf(s, fits, func(t *harness.Trial) bool { return t.Grant == harness.CodeGrant })), pushSite),
+		return each(s, onePerMethod(trialsOf(s, fits, func(t *harness.Trial) bool { return t.Grant == harness.CodeGrant && t.CannotPush == "" })), pushSite),
 			"no client of mutual TLS gets codes"
 	case attacks.AtIntrospection:
 		sites = each(s, onePerMethod(trialsOf(s, fits, func(t *harness.Trial) bool { return t.Introspects == harness.Yes })), introspectionSite)

@@ -48,7 +48,7 @@ func redeemOld(c *expect.Case, aged *harness.Aged, code *harness.Authorization, 
 func agedRequest(s *expect.Suite) {
 	check := attacks.PushedSingles().Expired
 	at := expect.Place{Endpoint: "authorize", Variant: string(attacks.Pushed)}
-	trial := anyCodeClient(s)
+	trial := s.Pusher(anyTrial)
 	if trial == nil {
 		s.Skip(check, at, noCodeClient)
 		return

@@ -32,9 +32,7 @@ func fapi(s *expect.Suite) {
 
 // pusher is the client of pushed requests: one that authenticates, and that has a key where it has to sign.
 func pusher(s *expect.Suite, fits func(*harness.Client) bool) *harness.Trial {
-	return s.Pick(func(t harness.Trial) bool {
-		return t.Grant == harness.CodeGrant && t.Client.Confidential() && fits(t.Client)
-	})
+	return s.Pusher(func(t harness.Trial) bool { return t.Client.Confidential() && fits(t.Client) })
 }
 
 func anyClient(*harness.Client) bool { return true }

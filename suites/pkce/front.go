@@ -17,16 +17,18 @@ func anyCodeClient(s *expect.Suite) *harness.Trial {
 	return s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant })
 }
 
+func anyTrial(harness.Trial) bool { return true }
+
 const noCodeClient = "the target file names no client with the authorization_code grant that could get a token"
 
 // redirects runs the rows of mutated redirect URIs. The oracle is where the browser is sent, before any login. A server may compare
 // pushed requests in another way, so the addresses are pushed too.
 func redirects(s *expect.Suite) {
 	trial := anyCodeClient(s)
-	public := func(t harness.Trial) bool { return t.Client.Public() }
+	pushes := func(t harness.Trial) bool { return t.Client.Public() && t.CannotPush == "" }
 	for _, a := range slices.Concat(attacks.Redirects(), attacks.NativeRedirects()) {
 		at := expect.Place{Endpoint: "authorize", Role: harness.AuthorizationServer}
-		fitting := sender(s, a, func(harness.Trial) bool { return true })
+		fitting := sender(s, a, anyTrial)
 		switch {
 		case trial == nil:
 			s.Skip(a.Check, at, noCodeClient)
@@ -42,7 +44,7 @@ func redirects(s *expect.Suite) {
 			redirect(s, a, at, fitting, (*harness.Trace).ToRedirect)
 		}
 		// A client that authenticates may bring an address of its own (RFC 9126 §2.4).
-		if fitting = sender(s, a, public); a.Pushed == attacks.AsWell && fitting != nil && s.Learned.Has("par") != harness.No {
+		if fitting = sender(s, a, pushes); a.Pushed == attacks.AsWell && fitting != nil && s.Learned.Has("par") != harness.No {
 			redirect(s, a, expect.Place{Endpoint: "par", Client: fitting.Client.Name}, fitting, (*harness.Trace).PushedToRedirect)
 		}
 	}

@@ -169,7 +169,8 @@ func watched(s *expect.Suite) {
 		c.Value(harness.Value{Name: "lifetime of a code", Value: w.Span(), How: "codes of one time, each redeemed at another age"})
 		c.Passes("measured only; see code-old for the limit")
 	})
-	pushAge(s, m.PushAge, who)
+	pusher := s.Pusher(anyTrial)
+	pushAge(s, m.PushAge, s.Honest(pusher.Client, pusher.Binding))
 }
 
 // pushAge tries request_uris up to their announced end, and just beyond it.

@@ -64,7 +64,7 @@ func metadata(s *expect.Suite) {
 		}
 		c.Passes("iss announced: %v, sent: %v", announced, sent)
 	})
-	s.Document(m.PAR, codes, func(c *expect.Case, d *harness.Metadata, t *harness.Trial) { pushedEndpoint(c, s, d, t) })
+	s.Document(m.PAR, func(t harness.Trial) bool { return codes(t) && t.CannotPush == "" }, func(c *expect.Case, d *harness.Metadata, t *harness.Trial) { pushedEndpoint(c, s, d, t) })
 }
 
 // steered asks for the document with a header field, under a query that nobody else asks for: should a cache keep the answer, no

@@ -98,11 +98,20 @@ func whyNoClient(s *expect.Suite, a attacks.CodeAttack) string {
 
 // unfit says why a row does not apply to a client, or "".
 func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Variant) string {
-	if (v == attacks.Pushed || v == attacks.PushedConsent) && s.Learned.Has("par") == harness.No {
-		return "needs par; " + s.Learned.Capabilities["par"].How
+	if v == attacks.Pushed || v == attacks.PushedConsent {
+		if s.Learned.Has("par") == harness.No {
+			return "needs par; " + s.Learned.Capabilities["par"].How
+		}
+		if t.CannotPush != "" {
+			return t.CannotPush
+		}
 	}
 	for _, need := range strings.Fields(a.Needs) {
 		switch need {
+		case "par":
+			if t.CannotPush != "" {
+				return t.CannotPush
+			}
 		case "second-redirect-uri":
 			if len(t.Client.RedirectURIs) < 2 {
 				return "client " + t.Client.Name + " has one redirect_uri only"

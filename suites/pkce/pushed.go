@@ -1,6 +1,8 @@
 package pkce
 
 import (
+	"slices"
+
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/harness/expect"
@@ -19,7 +21,7 @@ func pushedRequests(s *expect.Suite) {
 	for _, a := range attacks.PushedRequests() {
 		pushedRow(s, a)
 	}
-	trials := clientsOf(s, attacks.PublicAndConfidential)
+	trials := slices.DeleteFunc(clientsOf(s, attacks.PublicAndConfidential), func(t *harness.Trial) bool { return t.CannotPush != "" })
 	if len(trials) == 0 {
 		for _, check := range f.All() {
 			s.Skip(check, expect.Place{Endpoint: "par"}, noCodeClient)
@@ -43,7 +45,7 @@ func pushedRequests(s *expect.Suite) {
 	first := trials[0]
 	who := s.Honest(first.Client, first.Binding)
 	at := expect.Place{Endpoint: "authorize", Client: first.Client.Name, Variant: string(attacks.Pushed)}
-	other := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Client != first.Client })
+	other := s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.Client != first.Client }) // it pushes nothing
 	if other == nil {
 		s.Skip(f.PushedByOther, at, "the target file names no second client with the authorization_code grant")
 	} else {
@@ -102,8 +104,8 @@ func pushedRow(s *expect.Suite, a attacks.PushedAttack) {
 	if a.Direct != nil {
 		at.Variant = ""
 	}
-	t := s.Pick(func(t harness.Trial) bool {
-		return t.Grant == harness.CodeGrant && (a.Direct == nil || s.MustPush(t.Client)) && (a.Binding == "" || t.Binding == a.Binding)
+	t := s.Pusher(func(t harness.Trial) bool {
+		return (a.Direct == nil || s.MustPush(t.Client)) && (a.Binding == "" || t.Binding == a.Binding)
 	})
 	if t == nil {
 		why := noCodeClient

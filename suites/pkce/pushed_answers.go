@@ -13,7 +13,7 @@ import (
 // pushedAnswers checks what a pushed request brings, with one client: the server makes it, whoever asks.
 func pushedAnswers(s *expect.Suite) {
 	f := attacks.PushedSingles()
-	t := anyCodeClient(s)
+	t := s.Pusher(anyTrial)
 	who := s.Honest(t.Client, t.Binding)
 	par, authorize := place(expect.Place{Endpoint: "par"}, t), place(expect.Place{Endpoint: "authorize", Variant: string(attacks.Pushed)}, t)
 	s.It(f.Answer, par, func(c *expect.Case) { pushedAnswer(c, who) })

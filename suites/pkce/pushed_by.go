@@ -13,7 +13,7 @@ func pushedBy(s *expect.Suite) {
 	f := attacks.PushedSingles()
 	at := expect.Place{Endpoint: "par"}
 	pick := func(fits func(*harness.Client) bool) *harness.Trial {
-		return s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && fits(t.Client) })
+		return s.Pusher(func(t harness.Trial) bool { return fits(t.Client) })
 	}
 	if t := pick(hasSecretOrKey); t == nil {
 		s.Skip(f.WrongCredential, at, "the target file names no client with a secret or key that gets a code")

@@ -143,7 +143,7 @@ func tokenAttack(c *expect.Case, a attacks.TokenAttack, w *reader) {
 		return refused
 	}, "the honest request")
 	c.Refuses(answer, a.Refusal)
-	if a.Sender == attacks.Finder && a.Requests != nil && answer.ChallengeParameter("error") != "" && answer.Status == 401 {
+	if a.Sender == attacks.Finder && a.Requests != nil && !a.Attempts && answer.ChallengeParameter("error") != "" && answer.Status == 401 {
 		c.Warns("an error is named although no token was sent (RFC 6750 §3.1)")
 	}
 }
@@ -249,6 +249,9 @@ func revokedToken(c *expect.Case, w *reader) {
 		o := c.Revoke(token.AccessToken, w.who)
 		if o.State == harness.Refused && o.Error == "unsupported_token_type" {
 			c.NotApplicable("observed: the server revokes no access tokens of this kind (%s)", o)
+		}
+		if o.State == harness.Refused && o.Status == 401 && w.who.Client.Public() { // RFC 7009 §2.1 has clients authenticate
+			c.NotApplicable("observed: public clients revoke nothing here (%s)", o)
 		}
 		if o.State != harness.Granted {
 			return harness.Outcome{At: o.At, Why: "the revocation was refused: " + o.String()}

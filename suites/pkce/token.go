@@ -44,7 +44,7 @@ func caching(s *expect.Suite) {
 		at.Client = t.Client.Name
 		look(k.NoStore, at, func(c *expect.Case) harness.Outcome { return c.Obtain(s.Honest(t.Client, t.Binding), grant) })
 	}
-	if t := anyCodeClient(s); t == nil || s.Learned.Has("par") == harness.No {
+	if t := s.Pusher(anyTrial); t == nil || s.Learned.Has("par") == harness.No {
 		s.Skip(k.NoStoreElsewhere, expect.Place{Endpoint: "par"}, "no client can push a request here")
 	} else {
 		look(k.NoStoreElsewhere, expect.Place{Endpoint: "par", Client: t.Client.Name}, func(c *expect.Case) harness.Outcome {

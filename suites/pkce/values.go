@@ -14,7 +14,7 @@ const samples = 8
 // guessable collects values of each kind that the server invents, one after the other, and looks at what differs between them. What a
 // server gives out again on purpose (a token that is still good) counts once; a code or a request_uri must be new each time.
 func guessable(f front, p attacks.PageChecks) {
-	collect := func(at expect.Place, kind string, next func(c *expect.Case) (string, harness.Outcome)) {
+	collect := func(who harness.Identity, at expect.Place, kind string, next func(c *expect.Case) (string, harness.Outcome)) {
 		at.Variant = kind
 		f.It(p.Guessable, at, func(c *expect.Case) {
 			// A server that answers everything alike gives out nothing of worth.
@@ -22,7 +22,7 @@ func guessable(f front, p attacks.PageChecks) {
 			if at.Endpoint == "par" {
 				via = harness.PushedRequest
 			}
-			c.Assume(c.Authorize(harness.AuthorizationRequest{Who: f.who, Via: via})).To(expect.BeAccepted(), "the honest authorization request")
+			c.Assume(c.Authorize(harness.AuthorizationRequest{Who: who, Via: via})).To(expect.BeAccepted(), "the honest authorization request")
 			var values []string
 			for range samples {
 				value, o := next(c)
@@ -35,7 +35,7 @@ func guessable(f front, p attacks.PageChecks) {
 			judgeValues(c, kind, values)
 		})
 	}
-	collect(f.at, "code", func(c *expect.Case) (string, harness.Outcome) {
+	collect(f.who, f.at, "code", func(c *expect.Case) (string, harness.Outcome) {
 		o := f.ask(c, nil)
 		if o.State != harness.Granted {
 			return "", o
@@ -52,16 +52,18 @@ func guessable(f front, p attacks.PageChecks) {
 			return which(o.Token), o
 		}
 	}
-	collect(token, "access_token", of(func(t *harness.Token) string { return t.AccessToken }))
-	collect(token, "refresh_token", of(func(t *harness.Token) string { return t.RefreshToken }))
-	par := expect.Place{Endpoint: "par", Client: f.trial.Client.Name}
+	collect(f.who, token, "access_token", of(func(t *harness.Token) string { return t.AccessToken }))
+	collect(f.who, token, "refresh_token", of(func(t *harness.Token) string { return t.RefreshToken }))
+	pusher := f.Pusher(anyTrial)
+	par := expect.Place{Endpoint: "par", Client: pusher.Client.Name}
 	if why := f.Learned.Capabilities["par"]; f.Learned.Has("par") == harness.No {
 		par.Variant = "request_uri"
 		f.Skip(p.Guessable, par, "needs par; "+why.How)
 		return
 	}
-	collect(par, "request_uri", func(c *expect.Case) (string, harness.Outcome) {
-		o := c.Push(harness.AuthorizationRequest{Who: f.who})
+	who := f.Honest(pusher.Client, pusher.Binding)
+	collect(who, par, "request_uri", func(c *expect.Case) (string, harness.Outcome) {
+		o := c.Push(harness.AuthorizationRequest{Who: who})
 		return o.RequestURI, o
 	})
 }

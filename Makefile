@@ -65,7 +65,7 @@ tables: ## write what is generated from the catalogue anew, after a new check
 	$(GO) test ./suites -run '^TestWhatWasSent$$' -update
 
 vendors: build ## run popcheck on every real server that this machine can start, and write their matrix (ONLY='key*' ARGS='--slow')
-	$(GO) run ./vendors -only '$(ONLY)' -- $(ARGS)
+	$(GO) run ./fixtures/vendors -only '$(ONLY)' -- $(ARGS)
 
 clean: ## remove what make and popcheck left here
 	rm -rf bin popcheck-out vendors-out $(OIDC)/node_modules fixtures/targets/*/run

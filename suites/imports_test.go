@@ -65,7 +65,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"fixtures/targets/authelia": {"fixtures/targets/recipe"},
 		"fixtures/targets/hydra":    {"fixtures/targets/recipe"},
 		"fixtures/targets/recipe":   {},
-		"vendors":                   {"fixtures/targets", "harness", "reports"},
+		"fixtures/vendors":          {"fixtures/targets", "harness", "reports"},
 	}
 	seen := map[string]bool{}
 	for _, p := range list(t, "./...") {

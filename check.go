@@ -99,6 +99,36 @@ func preflight(ctx context.Context, w streams, o suites.Options, d detail) error
 	return nil
 }
 
+// dryRun prints what a run would try, without one request. What only the target can tell is not known then: popcheck check asks it.
+func dryRun(ctx context.Context, w streams, o suites.Options) error {
+	p, err := suites.Plan(ctx, o)
+	if err != nil {
+		return err
+	}
+	row := func(format string, args ...any) {
+		fmt.Fprintln(w.out, strings.TrimRight(oneLines(fmt.Sprintf(format, args...)), " "))
+	}
+	row("popcheck %s would test %s (%s, %s); nothing is sent now", version, o.Target.Name, o.Target.Issuer, o.Target.Path)
+	row("hosts     %s, and no other", strings.Join(o.Target.Contacted(), ", "))
+	for _, r := range o.Target.Resources {
+		row("where     %-12s %s %s", r.Name, r.Method, r.URL)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Target.Metadata)) {
+		if address, ok := o.Target.Metadata[name].(string); ok && strings.HasSuffix(name, "_endpoint") {
+			row("where     %-12s %s", strings.TrimSuffix(name, "_endpoint"), address)
+		}
+	}
+	row("where     %-12s as the metadata of %s names it", "the rest", o.Target.Issuer)
+	for i, r := range p.Skipped {
+		if strings.HasPrefix(r.Reason, "discovered: ") || strings.HasPrefix(r.Reason, "observed: ") {
+			p.Skipped[i].Reason = "only the target can tell whether they apply"
+		}
+	}
+	printPlan(row, p, everyCheck)
+	row("%d requests were made; popcheck check FILE makes the honest calls, and says what of this does not apply", p.Requests)
+	return nil
+}
+
 // printPlan says what would run, what would be skipped and for which reason, and what harm the checks declare.
 func printPlan(row func(string, ...any), p *suites.Preflight, d detail) {
 	harms := map[string]attacks.Harm{}

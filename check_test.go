@@ -39,36 +39,52 @@ func agents(t *testing.T) (targetFile string, seen func() map[string]int) {
 	}
 }
 
-// TestCheckMakesNoAttack: the preflight and a dry run make honest calls only, and say what a run would do.
+// TestCheckMakesNoAttack: the preflight makes honest calls only, and says what a run would do.
 func TestCheckMakesNoAttack(t *testing.T) {
-	for _, args := range [][]string{{"check"}, {"run", "--dry-run", "--out", filepath.Join(t.TempDir(), "unused")}} {
-		t.Run(args[0], func(t *testing.T) {
-			file, seen := agents(t)
-			p := start(t, append(args, file)...)
-			said, code := p.ends(t)
-			if code != exitFine {
-				t.Fatalf("exit %d\n%s%s", code, said, p.stderr.String())
-			}
-			for check, n := range seen() {
-				if check != "preflight" {
-					t.Errorf("%d requests for %s", n, check)
-				}
-			}
-			for _, want := range []string{"works     spa by authorization_code, dpop: its token opens accounts, transfers, userinfo",
-				"harm ", "needs --slow", "ready: popcheck run " + file} {
-				if !strings.Contains(said, want) {
-					t.Errorf("it does not say %q:\n%s", want, said)
-				}
-			}
-			if args[0] == "run" {
-				if _, err := os.Stat(args[3]); err == nil {
-					t.Error("a dry run made the directory of the reports")
-				}
-				if !strings.Contains(said, "would run pkce-verifier-wrong@token/authorization_code/spa") {
-					t.Error("a dry run does not name the checks")
-				}
-			}
-		})
+	file, seen := agents(t)
+	p := start(t, "check", file)
+	said, code := p.ends(t)
+	if code != exitFine {
+		t.Fatalf("exit %d\n%s%s", code, said, p.stderr.String())
+	}
+	for check, n := range seen() {
+		if check != "preflight" {
+			t.Errorf("%d requests for %s", n, check)
+		}
+	}
+	for _, want := range []string{"works     spa by authorization_code, dpop: its token opens accounts, transfers, userinfo",
+		"harm ", "needs --slow", "ready: popcheck run " + file} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+}
+
+// TestADryRunSendsNothing, not even to find out what applies, and says what would be sent where, and the harm of each check.
+func TestADryRunSendsNothing(t *testing.T) {
+	file, seen := agents(t)
+	out := filepath.Join(t.TempDir(), "unused")
+	p := start(t, "run", "--dry-run", "--out", out, file)
+	said, code := p.ends(t)
+	if code != exitFine {
+		t.Fatalf("exit %d\n%s%s", code, said, p.stderr.String())
+	}
+	if got := seen(); len(got) > 0 {
+		t.Errorf("requests by check: %v", got)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("it made the directory of the reports")
+	}
+	for _, want := range []string{"hosts     127.0.0.1, and no other\n", "where     accounts     GET https://127.0.0.1:", "needs --slow", "0 requests were made",
+		"would run pkce-verifier-wrong@token/authorization_code/spa  refuses", "would run dpop-ath-random@accounts/", "would run mtls-"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "would run code-replay@") && !strings.Contains(line, "; harm: revokes a grant") {
+			t.Errorf("without its harm: %s", line)
+		}
 	}
 }
 

@@ -128,7 +128,7 @@ type runCommand struct {
 	Slow     bool    `help:"Also run the checks that wait for codes, tokens and nonces to grow old: a quarter of an hour."`
 	Parallel int     `placeholder:"N" default:"1" help:"Run in N processes, each with its own sessions (default ${default})."`
 	Gentle   bool    `help:"Leave out the checks that may leave something behind: revoked grants, wrong logins."`
-	DryRun   bool    `help:"Make the honest calls only, then print which checks would run where, and their harm."`
+	DryRun   bool    `help:"Send nothing: print what would be sent where, and the harm that each check declares."`
 	Seed     uint64  `placeholder:"N" help:"Shuffle the checks by this seed."`
 	Fault    *string `placeholder:"ID" help:"Give the embedded target this fault: shows what a finding looks like."`
 	Dialect  *string `placeholder:"ID" help:"Have the embedded target speak like another sound server; popcheck target --dialects names them."`
@@ -154,7 +154,7 @@ func (r *runCommand) Run(ctx context.Context, w streams) error {
 	}
 	options.Person = person(w)
 	if r.DryRun {
-		return preflight(ctx, w, options, everyCheck)
+		return dryRun(ctx, w, options)
 	}
 	if target.Login.Driver == "manual" && r.Parallel > 1 {
 		return errors.New("--parallel: the login driver manual asks one person, who can log in for one process only; leave it out")

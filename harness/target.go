@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -309,6 +310,21 @@ func (t *Target) HostAllowed(hostport string) bool {
 		named = named || port == n.port || port == "" && (n.port == "443" || n.port == "80")
 	}
 	return known && (!limited || named)
+}
+
+// Contacted are the hosts that the file names, with a port where only that one is allowed: a run sends nothing to any other.
+func (t *Target) Contacted() []string {
+	var all []string
+	for _, n := range t.namedHosts() {
+		host := n.host
+		if !t.HostAllowed(net.JoinHostPort(host, "1")) { // any port would do else
+			host = net.JoinHostPort(host, n.port)
+		}
+		if !slices.Contains(all, host) {
+			all = append(all, host)
+		}
+	}
+	return all
 }
 
 // namedHost is a host that the target file names, and where.

@@ -195,6 +195,24 @@ func Check(ctx context.Context, o Options) (*Preflight, error) {
 		return nil, err
 	}
 	defer end()
+	return plan(t, o), nil
+}
+
+// Plan is Check without a single request: what can only be learned from the target is unknown, and all that would be tried is in the plan.
+func Plan(ctx context.Context, o Options) (*Preflight, error) {
+	t, err := harness.NewTester(o.Target, o.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	t.Stop("nothing is sent") // the guard that every request passes holds it back
+	t.Slow = o.Slow || o.Target.Capabilities["slow"]
+	t.Learn(ctx)
+	return plan(t, o), nil
+}
+
+// plan enters the specs in a book without executing them.
+func plan(t *harness.Tester, o Options) *Preflight {
 	book := expect.NewBook(nil)
 	runSpecs(t, o, book, planned)
 	left, text := unregister(t), t.Redactor.Text
@@ -213,7 +231,7 @@ func Check(ctx context.Context, o Options) (*Preflight, error) {
 	for _, problem := range t.Learned.Problems {
 		p.Problems = append(p.Problems, text(problem))
 	}
-	return p, nil
+	return p
 }
 
 // verdictless satisfies Ginkgo: the verdicts are in the book.

@@ -48,7 +48,7 @@ func TestCheckMakesNoAttack(t *testing.T) {
 		t.Fatalf("exit %d\n%s%s", code, said, p.stderr.String())
 	}
 	for check, n := range seen() {
-		if check != "preflight" {
+		if check != "preflight" && check != "clean-up" { // of what it registered
 			t.Errorf("%d requests for %s", n, check)
 		}
 	}

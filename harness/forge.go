@@ -156,6 +156,12 @@ func (f *Forgery) PublishedKey() [][]byte {
 	if json.Compact(&compact, f.published) == nil {
 		forms = append(forms, compact.Bytes())
 	}
+	var members map[string]any // a reader that writes it again, in the order of the alphabet
+	if json.Unmarshal(f.published, &members) == nil {
+		if sorted, err := json.Marshal(members); err == nil {
+			forms = append(forms, sorted)
+		}
+	}
 	if block, _ := pem.Decode(asPEM[0]); block != nil {
 		forms = append(forms, block.Bytes)
 	}

@@ -45,6 +45,8 @@ func metadata(s *expect.Suite) {
 		switch {
 		case slices.Contains(listed, "none"):
 			c.Fails("%s lists none", member)
+		case signs && len(listed) == 0 && d.From != c.MetadataAddresses()[0]:
+			c.NotApplicable("discovered: the metadata is an OpenID Provider's only, where %s is OPTIONAL (OpenID Connect Discovery 1.0 §3)", member)
 		case signs && len(listed) == 0:
 			c.Fails("token_endpoint_auth_methods_supported lists client assertions, and %s is missing or empty", member)
 		case len(listed) == 0:

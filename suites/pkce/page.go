@@ -256,6 +256,9 @@ func replays(s *expect.Suite, p attacks.PageChecks) {
 		at.Client = trials[0].Client.Name
 		s.It(check, at, func(c *expect.Case) {
 			who := s.Honest(trials[0].Client, trials[0].Binding)
+			if trials[0].Refresh == harness.Yes {
+				c.Assume(c.Obtained(who, harness.RefreshGrant)).To(expect.BeAccepted(), "the honest refresh")
+			}
 			answer := reuse(c, who, wrong, func(first harness.Outcome) harness.Outcome {
 				o := c.Spend(first.Token, harness.CodeGrant)
 				if o.State == harness.Granted && trials[0].Refresh == harness.Yes {

@@ -566,7 +566,7 @@ func (f *form) names() string {
 	var out []string
 	for _, in := range f.inputs {
 		if in.kind != "hidden" && !in.submits() {
-			out = append(out, in.name)
+			out = append(out, valueOr(in.name, strings.TrimSpace(clip(in.label))))
 		}
 	}
 	return strings.Join(out, ", ")

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // attempt is what a driver that fills forms keeps in mind on the way of one authorization.
@@ -155,6 +157,9 @@ func (p *page) names() string {
 	return strings.Join(out, "; ")
 }
 
+// longValue is what a page hides in its scripts, most often: nobody needs it to see where a login ended.
+var longValue = regexp.MustCompile(`[A-Za-z0-9_+/=-]{24,}`)
+
 // pagesKept bounds the files of failed logins in one run.
 const pagesKept = 9
 
@@ -176,7 +181,13 @@ func (tr *Trace) keepPage(told string, body []byte) (string, error) {
 		name += fmt.Sprintf("-%d", n)
 	}
 	path := name + ".txt"
-	text := tr.Redactor.Text(told) + "\n\n" + tr.Redactor.Text(strings.ToValidUTF8(string(body[:min(len(body), evidenceLimit)]), "\uFFFD")) + "\n"
+	page := tr.Redactor.Text(strings.ToValidUTF8(string(body[:min(len(body), evidenceLimit)]), "\uFFFD"))
+	text := tr.Redactor.Text(told) + "\n\n" + longValue.ReplaceAllStringFunc(page, func(word string) string {
+		if strings.ContainsAny(word, "0123456789") && strings.IndexFunc(word, unicode.IsLetter) >= 0 {
+			return "⟨long value⟩"
+		}
+		return word
+	}) + "\n"
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}

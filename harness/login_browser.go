@@ -96,6 +96,7 @@ type renderedWalk struct {
 	pages     int
 	sent      int      // requests since the last form
 	denial    *Request // what the refusing button of the last consent form sends
+	pressed   string   // the outline of the page when its button was pressed
 	steps     int      // of login.steps that are done
 	consents  int      // of login.consent that are done
 }
@@ -204,6 +205,7 @@ func (w *renderedWalk) document(event *fetch.EventRequestPaused, target *url.URL
 		return
 	}
 	r := requestOf(t, event, target)
+	w.tr.registerPosted(r.Body)
 	r.Step = "page"
 	if event.RedirectedRequestID != "" || w.began {
 		r.Step = "redirect"
@@ -247,6 +249,27 @@ func (w *renderedWalk) document(event *fetch.EventRequestPaused, target *url.URL
 		w.last = answer
 	}
 	t.fulfil(event, answer)
+}
+
+// registerPosted makes known what scripts send to the login: they may have it from anywhere in a page.
+func (tr *Trace) registerPosted(body string) {
+	values, _ := url.ParseQuery(body)
+	var members map[string]any
+	if strings.HasPrefix(strings.TrimSpace(body), "{") && json.Unmarshal([]byte(body), &members) == nil {
+		values = url.Values{}
+		for name, value := range members {
+			if text, ok := value.(string); ok {
+				values.Add(name, text)
+			}
+		}
+	}
+	for name, all := range values {
+		for _, value := range all {
+			if len(value) >= 12 && name != "iss" && name != "state" && name != "username" && !strings.Contains(value, "://") && !strings.ContainsAny(value, " ") {
+				tr.Redactor.Register("form value", value)
+			}
+		}
+	}
 }
 
 // strays ends the authorization where the browser is to go to a host that the target file does not name, or in circles.
@@ -294,6 +317,7 @@ func (w *renderedWalk) part(event *fetch.EventRequestPaused, target *url.URL) {
 		return
 	}
 	r := requestOf(t, event, target)
+	w.tr.registerPosted(r.Body)
 	r.Step, r.aside = "request of a script", file
 	if file {
 		r.Step = "file of a page"
@@ -419,9 +443,7 @@ func (p *renderedPage) read() *page {
 
 // drive does what a user does, until the browser is sent back or there is nothing to be done.
 func (w *renderedWalk) drive() error {
-	var acted time.Time // zero: nothing has been pressed on this page
-	before, stood := "", ""
-	opened := 0
+	acted, stood, opened := false, "", 0
 	for {
 		var seen *renderedPage
 		selectors, login := w.nextSteps()
@@ -437,7 +459,7 @@ func (w *renderedWalk) drive() error {
 				stood = now
 				return false
 			}
-			if acted.IsZero() || w.t.documents() != opened || now != before || w.amidst() && len(seen.Steps) > 0 && seen.Steps[0] {
+			if !acted || w.t.documents() != opened || now != w.pressed || w.amidst() && len(seen.Steps) > 0 && seen.Steps[0] {
 				return true
 			}
 			// The form that was pressed stands there still: its answer may be on its way, or be shown for a while.
@@ -465,12 +487,9 @@ func (w *renderedWalk) drive() error {
 			w.t.acting.Unlock()
 			return nil
 		}
-		opened, before, acted = w.t.documents(), seen.outline(), time.Now()
+		opened, w.pressed, acted = w.t.documents(), seen.outline(), true
 		if err := press(); err != nil {
 			return err
-		}
-		if after := w.look(selectors); after != nil && w.t.documents() == opened {
-			before = after.outline()
 		}
 	}
 }
@@ -598,6 +617,7 @@ func (w *renderedWalk) fillForm(f *form, who credentials) error {
 			last = in.element
 		}
 	}
+	w.remember()
 	if b := f.button(); b != nil {
 		return w.click(b.element)
 	}
@@ -611,6 +631,13 @@ func (w *renderedWalk) fillForm(f *form, who credentials) error {
 		}
 	}
 	return nil
+}
+
+// remember looks at the page as it is filled in, before the button is pressed: what differs later has followed.
+func (w *renderedWalk) remember() {
+	if seen := w.look(nil); seen != nil {
+		w.pressed = seen.outline()
+	}
 }
 
 func (w *renderedWalk) typeInto(element int, text string) error {
@@ -689,6 +716,7 @@ func (w *renderedWalk) do(step LoginStep, text string) error {
 	if err := w.play("find("+string(selector)+")", &element); err != nil || element < 0 {
 		return w.lostPage(err)
 	}
+	w.remember()
 	if step.Click != "" {
 		return w.click(element)
 	}

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,13 @@ func playLogin(what string, rest []string) {
 	case "tell": // what it was given, into a file beside the target file
 		os.WriteFile("told", []byte(strings.Join([]string{os.Getenv("POPCHECK_USERNAME"), os.Getenv("POPCHECK_PASSWORD"), address}, "\n")), 0o600)
 		os.Stdout.WriteString("\n  " + callback + "#code=the-Code-1  \n")
+	case "session": // counts its calls in its session directory
+		dir := os.Getenv("POPCHECK_SESSION_DIR")
+		calls, _ := os.ReadDir(dir)
+		os.WriteFile(filepath.Join(dir, strconv.Itoa(len(calls))), nil, 0o600)
+		os.Stdout.WriteString(callback + "?code=the-Code-1&calls=" + strconv.Itoa(len(calls)) + "&dir=" + url.QueryEscape(dir) + "\n")
+	case "page":
+		os.Stdout.WriteString("page 400\n")
 	case "denied":
 		os.Stdout.WriteString(callback + "?error=access_denied\n")
 	case "fail":

@@ -373,6 +373,9 @@ func fapiTransport(s *expect.Suite) {
 		if !strings.HasPrefix(c.Metadata.String("authorization_endpoint"), "https://") {
 			c.NotApplicable("declared: the address is http itself")
 		}
+		if o.Code.Front.Unseen != "" {
+			c.NotApplicable("declared: %s", o.Code.Front.Unseen)
+		}
 		for _, hop := range o.Code.Front.Hops {
 			if policy := hop.Answer.Header.Get("Strict-Transport-Security"); policy != "" {
 				c.Passes("Strict-Transport-Security: %s", policy)

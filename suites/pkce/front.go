@@ -224,7 +224,7 @@ func frontChannel(s *expect.Suite) {
 				}
 			}
 			if seen == 0 {
-				c.NotApplicable("%s", cmp.Or(o.Why, "observed: no "+form+" was shown"))
+				c.NotApplicable("%s", cmp.Or(unseen(o.Outcome), o.Why, "observed: no "+form+" was shown"))
 			}
 			c.Passes("the answer to the %s is HTTP %d%s", form, seen, o.How)
 		})
@@ -282,6 +282,9 @@ func frontChannel(s *expect.Suite) {
 	s.It(f.ReferrerPolicy, authorize, func(c *expect.Case) {
 		o := c.Authorize(harness.AuthorizationRequest{Who: who, Session: harness.NewSession})
 		c.Assume(o).To(expect.BeAccepted(), "a login in a new browser session")
+		if why := unseen(o); why != "" {
+			c.NotApplicable("%s", why)
+		}
 		pages, leaky := 0, ""
 		var loaded, linked []string
 		for _, page := range append(o.Code.Front.Pages(), c.Authorize(harness.AuthorizationRequest{Who: who, Change: setting("client_id", "popcheck-no-such-client")}).PagesOf()...) {

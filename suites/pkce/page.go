@@ -45,8 +45,16 @@ func (f front) shown(check attacks.Check, form, variant string, login func(*expe
 				return
 			}
 		}
-		c.NotApplicable("%s", orText(o.Why, "observed: no "+form+" was shown"))
+		c.NotApplicable("%s", orText(unseen(o.Outcome), orText(o.Why, "observed: no "+form+" was shown")))
 	})
+}
+
+// unseen says why nothing is known of the pages of a login, "" where they were seen.
+func unseen(o harness.Outcome) string {
+	if o.Code != nil && o.Code.Front != nil && o.Code.Front.Unseen != "" {
+		return "declared: " + o.Code.Front.Unseen
+	}
+	return ""
 }
 
 func orText(s, fallback string) string {

@@ -358,6 +358,7 @@ func codeReuse(s *expect.Suite) {
 			continue
 		}
 		s.It(f.CodeReplayRefreshToken, at, func(c *expect.Case) {
+			c.Assume(c.Obtained(who, harness.RefreshGrant)).To(expect.BeAccepted(), "the honest refresh")
 			answer := reuse(c, who, nil, func(first harness.Outcome) harness.Outcome {
 				return c.Loot(c.Refresh(first.Token, harness.TokenRequest{Who: who}), harness.RefreshGrant)
 			})

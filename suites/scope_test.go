@@ -136,13 +136,16 @@ func TestOtherHostsAreNotVisited(t *testing.T) {
 		}
 		members(answer, func(m map[string]any) {
 			if isMetadata(r) {
-				for _, name := range []string{"registration_endpoint", "service_documentation", "op_policy_uri", "op_tos_uri", "device_authorization_endpoint",
+				for _, name := range []string{"service_documentation", "op_policy_uri", "op_tos_uri", "device_authorization_endpoint",
 					"end_session_endpoint", "check_session_iframe", "signed_metadata_uri", "backchannel_authentication_endpoint"} {
 					m[name] = f.address + "/" + name
 				}
 				return
 			}
-			m["error_uri"], m["registration_client_uri"], m["jwks_uri"] = f.address+"/error", f.address+"/client", f.byName+"/jwks"
+			m["error_uri"], m["jwks_uri"] = f.address+"/error", f.byName+"/jwks"
+			if _, registered := m["registration_client_uri"]; !registered {
+				m["registration_client_uri"] = f.address + "/client"
+			}
 		})
 	})
 	if n := f.connections.Load(); n != 0 {
@@ -199,6 +202,7 @@ func TestOtherHostsThatAreNeededAreNamed(t *testing.T) {
 		"revocation":               {"*revo*", 3, inMetadata("revocation_endpoint")},
 		"keys":                     {"dpop-*server*,metadata-*", 0, inMetadata("jwks_uri")},
 		"mutual TLS aliases":       {"mtls-bound-stranger", 3, inMetadata("mtls_endpoint_aliases")},
+		"registration":             {"pkce-verifier-wrong@token/authorization_code/enrolled", 3, inMetadata("registration_endpoint")},
 		"redirected authorization": {"pkce-verifier-wrong", 3, redirected(302, "/authorize")},
 		"redirected login":         {"pkce-verifier-wrong", 3, redirected(307, "/login")},
 		"redirected tokens":        {"pkce-verifier-wrong,dpop-htu-host", 3, redirected(307, "/token")},
@@ -219,9 +223,30 @@ func TestOtherHostsThatAreNeededAreNamed(t *testing.T) {
 					t.Errorf("%s %s: %s", r.Verdict, r.Key, r.Reason)
 				}
 			}
+			if slices.ContainsFunc(run.Problems, func(p string) bool { return strings.Contains(p, "the target file does not name") }) {
+				said++
+			}
 			if code := reports.ExitCode(run); said == 0 || code != test.code {
 				t.Errorf("exit %d, and %d of %v say where it did not go; problems: %q", code, said, run.Summary, run.Problems)
 			}
 		})
+	}
+}
+
+// Where a client that popcheck registered can be removed is what the server says: another host gets neither a request nor the token for it.
+func TestARegistrationElsewhereIsNotVisited(t *testing.T) {
+	f := newForeign(t)
+	run := scoped(t, "pkce-verifier-wrong", func(_ *http.Request, answer *httptest.ResponseRecorder) {
+		members(answer, func(m map[string]any) {
+			if m["registration_client_uri"] != nil {
+				m["registration_client_uri"] = f.address + "/client"
+			}
+		})
+	})
+	if n := f.connections.Load(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+	if len(run.Left) != 1 || !strings.Contains(run.Left[0], "the target file does not name") {
+		t.Errorf("what is left at the server: %q", run.Left)
 	}
 }

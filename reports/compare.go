@@ -182,12 +182,21 @@ func byKey(run *harness.Run) map[string]harness.Result {
 	return out
 }
 
+// versioned is the name of what was tested, or another one where it has none, with its version where the name does not tell.
+func versioned(run *harness.Run, otherwise string) string {
+	name := orNone(run.Target.Name, otherwise)
+	if run.Target.Version == "" || strings.Contains(name, run.Target.Version) {
+		return name
+	}
+	return name + " (" + strings.TrimSpace(run.Target.Product+" "+run.Target.Version) + ")"
+}
+
 // CompareText writes what a terminal has room for: each run in a line, what changed between two runs of one server, or else the checks
 // that fail somewhere.
 func CompareText(w io.Writer, c *Comparison) error {
 	var b strings.Builder
 	for i, run := range c.Runs {
-		fmt.Fprintf(&b, "%d  %s: %s\n", i+1, line(visible(orNone(run.Target.Name, run.Target.Issuer))), Headline(run))
+		fmt.Fprintf(&b, "%d  %s: %s\n", i+1, line(visible(versioned(run, run.Target.Issuer))), Headline(run))
 	}
 	if said := ChangeSentence(c); said != "" {
 		fmt.Fprintln(&b, said)
@@ -214,7 +223,7 @@ func CompareCSV(w io.Writer, c *Comparison) error {
 	out := csv.NewWriter(w)
 	head := []string{"check", "title", "mechanism", "threat", "clause", "severity", "level"}
 	for i, run := range c.Runs {
-		name := fmt.Sprintf("%d %s", i+1, line(run.Target.Name))
+		name := fmt.Sprintf("%d %s", i+1, line(versioned(run, "")))
 		head = append(head, name, name+": results")
 	}
 	if err := out.Write(inert(head)); err != nil {
@@ -334,7 +343,7 @@ func newComparePage(c *Comparison) *comparePage {
 	}
 	for i, run := range c.Runs {
 		j := judge(run)
-		p.Servers = append(p.Servers, comparedRun{Number: i + 1, Name: short(orNone(run.Target.Name, "unnamed target")), Sentence: j.sentence,
+		p.Servers = append(p.Servers, comparedRun{Number: i + 1, Name: short(versioned(run, "unnamed target")), Sentence: j.sentence,
 			Chip: chip{Class: bannerVerdict(j.state), Text: j.word}, Facts: identity(run), Numbers: numbers(j.tally, len(run.Results))})
 	}
 	differing := 0

@@ -121,3 +121,16 @@ func TestCompareOfHostileRuns(t *testing.T) {
 		t.Errorf("%v %q", err, text.String())
 	}
 }
+
+func TestCompareNamesVersions(t *testing.T) {
+	for want, target := range map[string]harness.RunTarget{
+		"keycloak 26.7.3":               {Name: "keycloak 26.7.3", Product: "Keycloak", Version: "26.7.3"},
+		"staging (ExampleAuth 26.4)":    {Name: "staging", Product: "ExampleAuth", Version: "26.4"},
+		"staging":                       {Name: "staging", Product: "nginx"},
+		"https://as.example.com (1.25)": {Version: "1.25"},
+	} {
+		if got := versioned(&harness.Run{Target: target}, "https://as.example.com"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -49,6 +49,8 @@ type Outcome struct {
 	// RequestURI is what a pushed authorization request brought (RFC 9126 §2.2).
 	RequestURI string
 	Registered *Registered
+	// Unspent says that a token came, and that nothing of the target shows whether it works: no resource, no UserInfo, no introspection.
+	Unspent bool
 }
 
 // String says the outcome in a sentence fragment, for reasons: "HTTP 400 invalid_grant at the token endpoint".

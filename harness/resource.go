@@ -171,7 +171,7 @@ func (tr *Trace) Spend(token *Token, grant string) Outcome {
 			return Outcome{State: Refused, At: "the introspection endpoint", Status: o.Status, Answer: o.Answer, Where: InBody, Error: "active=false"}
 		}
 	}
-	return Outcome{State: Granted, At: "the token endpoint", Got: worth, Token: token}
+	return Outcome{State: Granted, At: "the token endpoint", Got: worth, Token: token, Unspent: true}
 }
 
 // spendable are the resources at which a token of an identity is tried: those that its honest token opened, if that is known.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/fixtures"
@@ -140,5 +142,63 @@ func TestBroughtTokens(t *testing.T) {
 	}
 	if passed < 200 || len(run.Problems) > 0 {
 		t.Errorf("%d results passed, problems: %q", passed, run.Problems)
+	}
+}
+
+// A sound authorization server is not accused either where no resource, no UserInfo and no introspection shows what its tokens are worth, and
+// where its endpoints were named by hand because it serves no metadata.
+func TestServerAlone(t *testing.T) {
+	hidden := false
+	reference, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if hidden && strings.HasPrefix(r.URL.Path, "/.well-known/") {
+				http.NotFound(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reference.Close()
+	target, err := harness.LoadTarget(reference.TargetFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asker, err := harness.NewTester(target, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Metadata = asker.Trace(context.Background(), "test").Discover().Members
+	for _, name := range []string{"userinfo_endpoint", "introspection_endpoint"} {
+		delete(target.Metadata, name)
+	}
+	asker.Close()
+	hidden = true
+	target.Resources, target.IntrospectionClient = nil, ""
+	chosen, err := suites.ParseSelection("code-replay*,pkce-verifier-wrong,refresh-re*,revo*,resource-*,dpop-htu-elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: chosen, Patience: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := map[string]int{}
+	for _, r := range run.Results {
+		switch r.Verdict {
+		case harness.Pass:
+			passed[r.ID]++
+		case harness.Skip:
+			if r.Reason == "" {
+				t.Errorf("%s is skipped without a reason", r.Key)
+			}
+		default:
+			t.Errorf("%s is %s: %s", r.Key, r.Verdict, r.Reason)
+		}
+	}
+	if len(run.Problems) > 0 || passed["pkce-verifier-wrong"] == 0 || passed["dpop-htu-elsewhere"] == 0 || passed["code-replay-revokes-access-token"]+passed["revoked-access-token"] > 0 {
+		t.Errorf("passed %v, problems: %q", passed, run.Problems)
 	}
 }

@@ -209,6 +209,15 @@ func (c *Case) Obtained(who harness.Identity, grant string) harness.Outcome {
 	return c.Spend(o.Token, grant)
 }
 
+// Alive is whether a token still works. That it was issued once is no answer to this: where nothing else can be asked, the check does not apply.
+func (c *Case) Alive(token *harness.Token, grant string) harness.Outcome {
+	o := c.Spend(token, grant)
+	if o.Unspent {
+		c.NotApplicable("declared: nothing shows whether an access token still works; name a resource or an introspection_client")
+	}
+	return o
+}
+
 // Kept is an honest access token of this case: got once, and used by its control and its attack alike.
 func (c *Case) Kept(who harness.Identity, grant string) string {
 	key := who.Client.ClientID + " " + grant

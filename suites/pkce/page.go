@@ -268,7 +268,7 @@ func replays(s *expect.Suite, p attacks.PageChecks) {
 				c.Assume(c.Obtained(who, harness.RefreshGrant)).To(expect.BeAccepted(), "the honest refresh")
 			}
 			answer := reuse(c, who, wrong, func(first harness.Outcome) harness.Outcome {
-				o := c.Spend(first.Token, harness.CodeGrant)
+				o := c.Alive(first.Token, harness.CodeGrant)
 				if o.State == harness.Granted && trials[0].Refresh == harness.Yes {
 					o = c.Loot(c.Refresh(first.Token, harness.TokenRequest{Who: who}), harness.RefreshGrant)
 				}

@@ -285,7 +285,7 @@ func rotation(s *expect.Suite) {
 	replayed(k.Family, func(c *expect.Case, last *harness.Token) harness.Outcome {
 		return c.Loot(c.Refresh(last, harness.TokenRequest{Who: r.who}), harness.RefreshGrant)
 	})
-	replayed(k.FamilyAccess, func(c *expect.Case, last *harness.Token) harness.Outcome { return c.Spend(last, harness.RefreshGrant) })
+	replayed(k.FamilyAccess, func(c *expect.Case, last *harness.Token) harness.Outcome { return c.Alive(last, harness.RefreshGrant) })
 }
 
 func claimsOf(o harness.Outcome) (map[string]any, bool) {

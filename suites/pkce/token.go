@@ -308,7 +308,7 @@ func (r revoker) refresh(c *expect.Case, t *harness.Token) harness.Outcome {
 }
 
 func (r revoker) spend(c *expect.Case, t *harness.Token) harness.Outcome {
-	return c.Spend(t, harness.CodeGrant)
+	return c.Alive(t, harness.CodeGrant)
 }
 
 // after revokes one token of a fresh grant, and then uses the grant.

@@ -142,6 +142,13 @@ func catalogue() []Entry {
 		add(harness.PKCE, a.Check)
 	}
 	add(harness.PKCE, ServerMetadata().pkce()...)
+	for _, a := range RedirectRegistrations() {
+		add(harness.PKCE, a.Check)
+	}
+	for _, a := range StatementAttacks() {
+		add(harness.PKCE, a.Check)
+	}
+	add(harness.PKCE, Registrations().pkce()...)
 	for _, a := range FAPIRequests() {
 		add(harness.PKCE, a.Check)
 	}
@@ -191,6 +198,7 @@ func catalogue() []Entry {
 	add(harness.PKCE, measured.pkce()...)
 	add(harness.DPoP, measured.dpop()...)
 	add(harness.DPoP, ServerMetadata().dpop()...)
+	add(harness.DPoP, Registrations().dpop()...)
 	for _, a := range Certificates() {
 		add(harness.MTLS, a.Check)
 	}
@@ -201,6 +209,7 @@ func catalogue() []Entry {
 	add(harness.MTLS, Speakers().all()...)
 	add(harness.MTLS, ServerMetadata().mtls()...)
 	add(harness.MTLS, Rotations().mtls()...)
+	add(harness.MTLS, Registrations().mtls()...)
 	return out
 }
 

@@ -246,3 +246,10 @@ func parseObject(data []byte) (Object, error) {
 	}
 	return out, nil
 }
+
+// Seal keeps the signature that the JWT has by now, whatever is changed in it from here on.
+func (j *signedJWT) Seal() {
+	compact, err := j.compact()
+	raw, _ := base64.RawURLEncoding.DecodeString(compact[strings.LastIndex(compact, ".")+1:])
+	j.Sign = func(string) ([]byte, error) { return raw, err }
+}

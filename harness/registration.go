@@ -27,10 +27,14 @@ type Registered struct {
 // Managed reports whether the server lets clients be looked at, changed and removed (RFC 7592).
 func (r *Registered) Managed() bool { return r.Token != "" && r.URI != "" }
 
+// MembersChange is the one defect of an attack in the metadata of a client.
+type MembersChange func(members *Object)
+
 // RegistrationRequest is one request to the registration endpoint; the zero changes are the honest request.
 type RegistrationRequest struct {
-	Like      *Client // what is registered
-	Change    func(members *Object, t *Tester)
+	Like      *Client         // what is registered
+	Change    MembersChange   // of what is registered; a statement that popcheck signs says so too
+	Beside    MembersChange   // of the request alone, beside the statement
 	Statement AssertionChange // of the software statement, where one is sent
 	Token     *string         // instead of the initial access token; "" for none
 }
@@ -50,12 +54,16 @@ func (tr *Trace) Register(q RegistrationRequest) Outcome {
 	}
 	r := &Request{Step: "client registration", Method: http.MethodPost, URL: endpoint, As: cert, Header: []Field{{"Content-Type", "application/json"}, {"Accept", "application/json"}}}
 	sent := honest.clone()
-	if err := tr.state(&sent, honest, q, r); err != nil {
+	if q.Change != nil {
+		q.Change(&sent)
+		r.Changed = honest.differences(sent)
+	}
+	if err := tr.state(&sent, sent.clone(), q, r); err != nil {
 		return Outcome{At: at, Why: "the request cannot be built: " + err.Error()}
 	}
-	if q.Change != nil {
+	if q.Beside != nil {
 		before := sent.clone()
-		q.Change(&sent, tr.Tester)
+		q.Beside(&sent)
 		r.Changed = append(r.Changed, before.differences(sent)...)
 	}
 	if token := tr.initialToken(q, r); token != "" {
@@ -295,7 +303,6 @@ func readRegistered(a *Answer, like *Client) *Registered {
 	}
 	c := *like
 	c.ClientID, c.ClientSecret = text("client_id"), text("client_secret")
-	c.Register = false // it is now
 	c.TokenEndpointAuthMethod = valueOr(text("token_endpoint_auth_method"), c.TokenEndpointAuthMethod)
 	if uris := r.Strings("redirect_uris"); len(uris) > 0 {
 		c.RedirectURIs = uris
@@ -322,7 +329,7 @@ type ConfigurationRequest struct {
 	Method string
 	Of     *Registered
 	Token  *string // instead of its registration access token; "" for none
-	Change func(members *Object, t *Tester)
+	Change MembersChange
 }
 
 // Configure reads (GET), changes (PUT) or removes (DELETE) a registered client. Granted is what the method is for. A server may hand out a
@@ -338,7 +345,7 @@ func (tr *Trace) Configure(q ConfigurationRequest) Outcome {
 		members := q.Of.update()
 		if q.Change != nil {
 			before := members.clone()
-			q.Change(&members, tr.Tester)
+			q.Change(&members)
 			r.Changed = append(r.Changed, before.differences(members)...)
 		}
 		body, err := spelt(members)

@@ -318,7 +318,7 @@ func ParseSelection(expr string) (Selection, error) {
 // Fits refuses a selection of keys whose endpoint is none of the target's, before anything is sent. Which grants and clients can show
 // a check there is known only when the honest tries have been made.
 func (s Selection) Fits(target *harness.Target) error {
-	endpoints := []string{"token", "par", "authorize", "introspect", "revoke", "metadata", "jwks", "resource", "userinfo"}
+	endpoints := []string{"token", "par", "authorize", "introspect", "revoke", "metadata", "jwks", "register", "resource", "userinfo"}
 	for _, r := range target.Resources {
 		endpoints = append(endpoints, r.Name)
 	}

@@ -34,6 +34,7 @@ func Specs(s *expect.Suite) {
 	challenges(s)
 	measurements(s)
 	metadata(s)
+	registration(s)
 }
 
 // skipAll says once for each check why nothing of the suite applies.

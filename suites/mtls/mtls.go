@@ -23,6 +23,7 @@ func Specs(s *expect.Suite) {
 	speakers(s)
 	aliases(s)
 	metadata(s)
+	registration(s)
 }
 
 func bound(t harness.Trial) bool { return t.Binding == harness.CertificateBound }

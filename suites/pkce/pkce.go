@@ -31,6 +31,7 @@ func Specs(s *expect.Suite) {
 	fapi(s)
 	measurements(s)
 	pages(s)
+	registrations(s)
 }
 
 func codes(s *expect.Suite) {

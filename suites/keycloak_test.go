@@ -1,13 +1,10 @@
 package suites_test
 
 import (
-	"context"
 	"os"
 	"testing"
 
 	"github.com/popcheck/popcheck/fixtures/targets"
-	"github.com/popcheck/popcheck/harness"
-	"github.com/popcheck/popcheck/suites"
 )
 
 // TestKeycloak demands that everything that Keycloak does is understood, and that popcheck accuses none of the defences that were looked up
@@ -18,40 +15,7 @@ func TestKeycloak(t *testing.T) {
 		t.Skip("POPCHECK_VENDORS is not set")
 	}
 	unlessMissing(t, targets.Install(t.Context(), "keycloak"))
-	target := startTarget(t, "keycloak")
-	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, problem := range run.Problems {
-		t.Error(problem)
-	}
-	held := map[string]int{}
-	for _, defence := range keycloakHolds() {
-		held[defence] = 0
-	}
-	counts := map[string]int{}
-	for _, r := range run.Results {
-		counts[r.Suite+" "+string(r.Verdict)]++
-		if r.Verdict == harness.Inconclusive {
-			t.Errorf("%s %s: %s", r.Verdict, r.Key, r.Reason)
-		}
-		for defence := range held {
-			switch {
-			case !glob(defence, r.Key):
-			case r.Verdict == harness.Fail:
-				t.Errorf("%s %s: %s", r.Verdict, r.Key, r.Reason)
-			case r.Verdict != harness.Skip:
-				held[defence]++
-			}
-		}
-	}
-	for defence, n := range held {
-		if n == 0 {
-			t.Errorf("%s: nothing was tried", defence)
-		}
-	}
-	t.Logf("%d results: %v", len(run.Results), counts)
+	understood(t, startTarget(t, "keycloak"), keycloakHolds())
 }
 
 // keycloakHolds are keys of results that may warn or be skipped, and must not fail.

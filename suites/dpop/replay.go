@@ -173,7 +173,8 @@ func otherClient(s *expect.Suite, check attacks.Check, where site) {
 // partner is the same endpoint as another client uses it.
 func partner(s *expect.Suite, where site) *site {
 	for _, t := range s.All(func(t harness.Trial) bool {
-		return t.Binding == harness.DPoPBound && t.Works == harness.Yes && t.Client != where.who.Client
+		return t.Binding == harness.DPoPBound && t.Works == harness.Yes && t.Client != where.who.Client &&
+			(where.place != attacks.AtPAR || t.CannotPush == "")
 	}) {
 		var other site
 		switch where.place {

@@ -64,7 +64,7 @@ func browserSteps() []string { return []string{"redirect", LoginForm, ConsentFor
 
 // freshParameters are new in every request of an honest client.
 func freshParameters() []string {
-	return []string{"code", "code_verifier", "code_challenge", "state", "nonce", "refresh_token", "request_uri", "client_assertion", "assertion", "token"}
+	return []string{"code", "code_verifier", "code_challenge", "state", "nonce", "refresh_token", "request_uri", "client_assertion", "assertion", "token", softwareStatement}
 }
 
 // freshMembers are new in every honest proof, or follow from the token that goes with it.
@@ -130,10 +130,14 @@ func thumbprintOf(x *Exchange) string {
 func paramsOf(r *ExchangeRequest) Params {
 	_, query, _ := strings.Cut(r.URL, "?")
 	var out Params
-	var object map[string]string
+	var object map[string]json.RawMessage
 	if json.Unmarshal([]byte(r.Body), &object) == nil {
-		for name, value := range object {
-			out.Add(name, value)
+		for _, name := range sortedKeys(object) {
+			var text string
+			if json.Unmarshal(object[name], &text) != nil {
+				text = string(object[name]) // a list, or an object: the metadata of a client has them
+			}
+			out.Add(name, text)
 		}
 		return out
 	}

@@ -223,6 +223,7 @@ func loginTarget(s *loginSite, edit ...func(*Target)) *Target {
 func authorize(t *testing.T, target *Target) (*Trace, Outcome) {
 	t.Helper()
 	tr := newTrace(t, target)
+	tr.Clock = &hurriedClock{}
 	tr.Metadata.Members["authorization_endpoint"] = target.Issuer + "/authorize"
 	return tr, tr.Authorize(AuthorizationRequest{Who: Identity{Client: &target.Clients[0]}, Session: NewSession})
 }

@@ -32,8 +32,7 @@ const (
 )
 
 func (d browserDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontChannel, error) {
-	if target, failure := tr.permit(e.address); failure != nil && failure.Kind != Stopped {
-		_ = target
+	if _, failure := tr.permit(e.address); failure != nil && failure.Kind != Stopped {
 		return nil, fmt.Errorf("%w: authorization request: %s", ErrLogin, failure.Error())
 	}
 	browser, err := tr.chromium.start(d.login.Browser)

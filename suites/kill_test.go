@@ -284,7 +284,7 @@ var topicOf = sync.OnceValue(func() map[string]string {
 	return out
 })
 
-// neighboursOf are the checks that the line of a fault speaks of, with some of the others of their topics, as a selection: for each fault
+// neighboursOf are the checks that the line of a fault speaks of, with a few of the others of their topics, as a selection: for each fault
 // others, so that all faults together look everywhere. With POPCHECK_KILL=topics it is all of these topics, with POPCHECK_KILL=whole
 // (make kill) everything, which shows as well that nothing else is touched.
 func neighboursOf(fault string, want map[harness.Verdict][]string) string {
@@ -313,11 +313,11 @@ func neighboursOf(fault string, want map[harness.Verdict][]string) string {
 	return strings.Join(out, ",")
 }
 
-// drawn takes one check in four, for each fault others, and always the same.
+// drawn takes one check in twelve, for each fault others, and always the same.
 func drawn(fault, check string) bool {
 	h := fnv.New32a()
 	h.Write([]byte(fault + " " + check))
-	return h.Sum32()%4 == 0
+	return h.Sum32()%12 == 0
 }
 
 // part is what a selection leaves of the sound target's results.

@@ -32,7 +32,8 @@ const (
 )
 
 func (d browserDriver) authorize(tr *Trace, b *browserSession, e errand) (*FrontChannel, error) {
-	if _, failure := tr.permit(e.address); failure != nil && failure.Kind != Stopped {
+	if target, failure := tr.permit(e.address); failure != nil && failure.Kind != Stopped {
+		_ = target
 		return nil, fmt.Errorf("%w: authorization request: %s", ErrLogin, failure.Error())
 	}
 	browser, err := tr.chromium.start(d.login.Browser)
@@ -96,6 +97,8 @@ type renderedWalk struct {
 	sent      int      // requests since the last form
 	denial    *Request // what the refusing button of the last consent form sends
 	pressed   string   // the outline of the page when its button was pressed
+	missing   []string // what its scripts are made of or asked for, and did not come; of the document that is shown
+	blocked   bool     // something of it was left, for its host
 	steps     int      // of login.steps that are done
 	consents  int      // of login.consent that are done
 }
@@ -245,7 +248,7 @@ func (w *renderedWalk) document(event *fetch.EventRequestPaused, target *url.URL
 		t.state.Lock()
 		t.opened++
 		t.state.Unlock()
-		w.last = answer
+		w.last, w.missing, w.blocked = answer, nil, false
 	}
 	t.fulfil(event, answer)
 }
@@ -304,6 +307,7 @@ func (w *renderedWalk) part(event *fetch.EventRequestPaused, target *url.URL) {
 		}
 	}
 	if belongs(w.e.client, target) || !tr.Target.HostAllowed(target.Host) {
+		w.blocked = true
 		if !t.blocked[target.Host] && !belongs(w.e.client, target) {
 			t.blocked[target.Host] = true
 			tr.browse(w.b, Request{Step: "part of a page, not sent", Method: event.Request.Method, URL: target.Scheme + "://" + target.Host + target.EscapedPath(), rendered: true})
@@ -334,8 +338,12 @@ func (w *renderedWalk) part(event *fetch.EventRequestPaused, target *url.URL) {
 		w.front.Hops = append(w.front.Hops, Hop{After: after, Answer: answer, Script: true})
 	}
 	if !answer.OK() {
+		w.missing = append(w.missing, target.EscapedPath()+": "+answer.Failure.Error())
 		t.fail(event, network.ErrorReasonConnectionFailed)
 		return
+	}
+	if file && (answer.Status >= 500 || answer.Status == http.StatusTooManyRequests) {
+		w.missing = append(w.missing, fmt.Sprintf("%s: HTTP %d", target.EscapedPath(), answer.Status))
 	}
 	if file && answer.Status == http.StatusOK && !strings.Contains(strings.ToLower(answer.Header.Get("Cache-Control")), "no-store") {
 		t.files[target.String()] = answer
@@ -481,9 +489,12 @@ func (w *renderedWalk) drive() error {
 				continue
 			}
 			w.t.acting.Lock()
+			defer w.t.acting.Unlock()
+			if err := w.incomplete(seen); err != nil {
+				return err
+			}
 			w.front.Page = w.last
 			w.end(nil)
-			w.t.acting.Unlock()
 			return nil
 		}
 		opened, w.pressed, acted = w.t.documents(), seen.outline(), true
@@ -491,6 +502,20 @@ func (w *renderedWalk) drive() error {
 			return err
 		}
 	}
+}
+
+// incomplete is a page on which nothing can be done, perhaps because its scripts could not build it: that is no refusal. What always
+// is left out, for its host, is so for the honest request, too; where that comes through, nothing of it was needed.
+func (w *renderedWalk) incomplete(seen *renderedPage) error {
+	switch {
+	case w.lastSeen().Status >= 400:
+		return nil
+	case len(w.missing) > 0:
+		return w.stuck(w.lastSeen(), seen.read(), "a part of the page did not come: %s", w.missing[0])
+	case w.blocked && w.e.asIs:
+		return w.stuck(w.lastSeen(), seen.read(), "nothing can be pressed or filled in")
+	}
+	return nil
 }
 
 // amidst reports whether login.steps have begun and are not all done.

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -209,5 +210,51 @@ func TestTheBrowserSaysWhatWentWrong(t *testing.T) {
 		if o.State != Refused || o.Where != OnPage || o.Status != 400 {
 			t.Errorf("settled as %+v after %s", o, time.Since(began))
 		}
+	})
+}
+
+// TestTheBrowserMissesAPartOfAPage: what scripts could not build is no refusal.
+func TestTheBrowserMissesAPartOfAPage(t *testing.T) {
+	builds := `document.body.innerHTML = "<form action=/login method=post><input name=username><input type=password name=password><button>Go</button></form>"`
+	site := func(t *testing.T, script http.HandlerFunc) *loginSite {
+		s := newLoginSite(t)
+		s.page("/authorize", `<body><script src="/app.js"></script>`)
+		s.mux.HandleFunc("/app.js", script)
+		s.handle("POST /login", s.checkPassword(func(w http.ResponseWriter, r *http.Request) { back(w, r, http.StatusFound) }, nil))
+		return s
+	}
+	t.Run("of a large application", func(t *testing.T) {
+		s := site(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, builds+"\n//"+strings.Repeat("x", 400<<10))
+		})
+		tr, o := authorize(t, rendered(t, s))
+		wantCode(t, o)
+		for _, x := range tr.Exchanges() {
+			if len(x.Response.Body) > evidenceLimit {
+				t.Errorf("%s: %d bytes are kept", x.Request.URL, len(x.Response.Body))
+			}
+		}
+	})
+	for name, test := range map[string]struct {
+		script http.HandlerFunc
+		want   string
+	}{
+		"too large": {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 40*64<<10)) }, "/app.js: too large"},
+		"an error":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "/app.js: HTTP 502"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, o := authorize(t, rendered(t, site(t, test.script)))
+			if o.State == Refused {
+				t.Errorf("it counts as a refusal: %+v", o)
+			}
+			wantText(t, o.Why, "a part of the page did not come", test.want, `"A page"`)
+		})
+	}
+	t.Run("a host that is not named", func(t *testing.T) {
+		s := newLoginSite(t)
+		s.page("/authorize", `<body><script src="http://cdn.example/app.js"></script>`)
+		_, o := authorize(t, rendered(t, s))
+		wantText(t, o.Why, "nothing can be pressed", "cdn.example", "hosts")
 	})
 }

@@ -136,14 +136,14 @@ func (tr *Trace) record(r *Request, a *Answer, begun time.Time) {
 		}
 	}
 	body := a.Body
-	if r.aside && a.OK() {
+	if r.aside {
 		body, x.Response.Truncated = nil, len(a.Body) > 0
 	}
+	x.Response.Decoded = decodeTokens(body)
 	if len(body) > evidenceLimit {
 		body, x.Response.Truncated = body[:evidenceLimit], true
 	}
 	x.Response.Body = string(body)
-	x.Response.Decoded = decodeTokens(a.Body)
 	tr.exchanges = append(tr.exchanges, x)
 }
 

@@ -19,6 +19,9 @@ import (
 	"time"
 )
 
+// pageFile is how much larger than limits.body a script or a stylesheet of a page may be: those of whole applications come in one file.
+const pageFile = 32
+
 // Request is one HTTP/1.1 request as it goes on the wire: net/http would re-send it on a dead
 // connection, re-spell its headers and follow its redirects, and each of these spoils an attack.
 type Request struct {
@@ -292,6 +295,9 @@ func (c *connection) alive() bool {
 func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answer *Answer, reusable bool) {
 	c.uses++
 	c.SetDeadline(time.Now().Add(limits.Timeout))
+	if r.aside {
+		limits.Body *= pageFile
+	}
 	c.meter.left, c.meter.taken = headerLimit+limits.Body, 0
 	answer = &Answer{URL: target, begun: time.Now()}
 	if err := c.send(r, target, limits); err != nil {

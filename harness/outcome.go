@@ -129,8 +129,12 @@ func (r Refusal) Misfit(o Outcome) string {
 	}
 	var wrong []string
 	if len(r.Where) > 0 && !slices.Contains(r.Where, o.Where) {
-		wrong = append(wrong, "it was said "+map[Where]string{InBody: "in a body", InRedirect: "in a redirect", InWWWAuthenticate: "in WWW-Authenticate",
-			OnPage: "on a page", InTLS: "by ending the TLS connection", Nowhere: "by dropping the connection"}[o.Where])
+		said := map[Where]string{InBody: "in a body", InRedirect: "in a redirect", InWWWAuthenticate: "in WWW-Authenticate",
+			OnPage: "on a page", InTLS: "by ending the TLS connection", Nowhere: "by dropping the connection"}[o.Where]
+		if o.Where == OnPage && o.Answer != nil && len(o.Answer.Body) == 0 {
+			said = "by the status alone"
+		}
+		wrong = append(wrong, "it was said "+said)
 	} else if len(r.Errors) > 0 && !slices.Contains(r.Errors, o.Error) {
 		if o.Error == "" {
 			wrong = append(wrong, "no error code was given")

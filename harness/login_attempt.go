@@ -54,10 +54,10 @@ func (a *attempt) meets(seen *Answer, p *page, f *form) (kind string, who creden
 	}
 	if !a.typed && !a.renewed && a.b.known && a.e.asIs { // a session that never held is no loss: its server keeps none
 		if a.b.renewed && a.b.served == 0 {
-			a.b.renewed = false
-			return "", who, a.stuck(seen, p, "the session of user %s was lost again, right after its login was renewed", user.Username)
+			a.b.known = false // nor does one that is lost at each authorization
+		} else {
+			a.renewed = true
 		}
-		a.renewed = true
 	}
 	if asksCode {
 		if who.code, err = a.code(seen, p); err != nil {
@@ -98,7 +98,7 @@ func (a *attempt) ended(front *FrontChannel) {
 	switch {
 	case a.typed:
 		a.b.served, a.b.renewed = 0, a.renewed
-	case front.Redirect != "":
+	case front.Params.Get("code") != "": // an error needs no login
 		a.b.known, a.b.served = true, a.b.served+1
 	}
 	front.Renewed = a.renewed

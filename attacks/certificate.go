@@ -77,6 +77,9 @@ func (a CertificateAttack) DiffersFromIssued(c *harness.Client) bool {
 
 func pki(c *harness.Client) bool { return c.TokenEndpointAuthMethod == "tls_client_auth" }
 
+// ofOneCA is a client of which its server could know which CA names it: a registration cannot tell (RFC 8705 §2.1.2 has no member for it).
+func ofOneCA(c *harness.Client) bool { return pki(c) && !c.Register }
+
 func selfSigned(c *harness.Client) bool {
 	return c.TokenEndpointAuthMethod == "self_signed_tls_client_auth"
 }

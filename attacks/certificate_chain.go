@@ -25,7 +25,7 @@ func chains() []CertificateAttack {
 		{Check: row("mtls-self-made-subject", "refuses a self-signed certificate with the registered subject", rfc8705("2.1"), other, invalidClient(), "", "MTLS-AS-07.2", impersonated, "validate the chain up to a trust anchor for clients"),
 			Clients: pki, At: authenticated, Certificate: selfMade},
 		{Check: graded(harness.Should, harness.High, row("mtls-second-ca", "refuses the registered subject from another CA that it trusts", rfc8705("7.4"), other, invalidClient(), "second-trusted-ca", "MTLS-AS-08.1", "whoever gets a certificate from any CA that the server trusts, for whatever purpose, can act in the name of the client", "trust only the CA that names the clients, or compare the issuer too")),
-			Clients: pki, At: authenticated, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
+			Clients: ofOneCA, At: authenticated, Certificate: func(f CertificateFacts) (*harness.Certificate, error) {
 				return f.Tester.SecondClientCA().Issue(harness.Issue{Name: "a certificate with the same names of a second CA", Like: f.Right.Leaf})
 			}},
 		{Check: row("mtls-beside", "refuses a client whose certificate only stands behind the attacker's in the chain", rfc8705("2.1"), wrong, invalidClient(), "trusted-ca", "", impersonated, "look at the leaf alone, whose key the connection proved"),

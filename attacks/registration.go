@@ -90,6 +90,9 @@ func StatementAttacks() []StatementAttack {
 		row("statement-issuer-prefix", "refuses a software statement of an issuer whose name begins like that of the trusted one", must, harness.Critical, either, "DCR-AS-10.2", "compare iss as a whole",
 			own(func(known string) string { return known + ".popcheck.example" })),
 		signed(row("statement-expired", "refuses a software statement that expired an hour ago", should, harness.High, either, "DCR-AS-11.1", "compare exp with the clock, where it is there", at("exp", -time.Hour))),
+		signed(row("statement-other-audience", "refuses a software statement that is for another server (aud)", should, harness.Medium, either, "DCR-AS-11.4", "refuse a statement whose aud names others only (RFC 7519 §4.1.3)", func(a *harness.Assertion) {
+			a.Claims.Set("aud", "https://other-server.popcheck.example")
+		})),
 		signed(row("statement-not-yet", "refuses a software statement that is not valid yet (nbf)", should, harness.Medium, either, "DCR-AS-11.2", "compare nbf with the clock", at("nbf", time.Hour))),
 	}
 }
@@ -99,7 +102,7 @@ type RegistrationChecks struct {
 	Answer, UnknownMember, Twice                    Check
 	NoToken, UnknownToken                           Check
 	PublicMachine, TakenID                          Check
-	StatementWins, NoStatement                      Check
+	StatementWins, NoStatement, StatementAgain      Check
 	TokenOfOther, NoManagementToken, RandomToken    Check
 	RemovalByOther, ChosenSecret, Removed, OldToken Check
 
@@ -108,7 +111,7 @@ type RegistrationChecks struct {
 }
 
 func (r RegistrationChecks) pkce() []Check {
-	return []Check{r.Answer, r.UnknownMember, r.Twice, r.NoToken, r.UnknownToken, r.PublicMachine, r.TakenID, r.StatementWins, r.NoStatement,
+	return []Check{r.Answer, r.UnknownMember, r.Twice, r.NoToken, r.UnknownToken, r.PublicMachine, r.TakenID, r.StatementWins, r.NoStatement, r.StatementAgain,
 		r.TokenOfOther, r.NoManagementToken, r.RandomToken, r.RemovalByOther, r.ChosenSecret, r.Removed, r.OldToken}
 }
 func (r RegistrationChecks) dpop() []Check { return []Check{r.DPoPBound} }
@@ -141,6 +144,9 @@ func Registrations() RegistrationChecks {
 		NoStatement: row("registration-no-statement", "refuses a registration without software statement, where one is demanded", rfc7591("3.1.1"), must, harness.High, impersonation,
 			harness.Refusal{Status: []int{400, 401, 403}, Errors: []string{"invalid_software_statement", "unapproved_software_statement", "invalid_client_metadata"}, Where: []harness.Where{harness.InBody}}, "DCR-AS-12.1", "dcr ssa ssa-required",
 			"software that nobody vouches for is registered", "demand the statement"),
+		// All instances of a software share its statement; some ecosystems make one for each.
+		StatementAgain: row("statement-again", "takes a software statement once or for every instance of the software", rfc7591("2.3"), hardening, harness.Info, impersonation, seen, "DCR-AS-11.5", "dcr ssa",
+			"it decides what a software statement is worth to who sees it", "both are sound; this is measured to be known"),
 		TokenOfOther: row("registration-token-of-other", "shows a client to nobody with another client's registration token", rfc7592("2.1"), must, harness.Critical, impersonation, tokenRefusal(), "DCR-AS-13.3", "dcr dcr-manage",
 			"every client reads the secret of every other", "compare the token with that of this client"),
 		NoManagementToken: row("registration-token-missing", "shows a client to nobody without registration token", rfc7592("2.1"), must, harness.Critical, impersonation, tokenRefusal(), "DCR-AS-13.1", "dcr dcr-manage", stolen, "demand the registration access token"),

@@ -10,29 +10,36 @@ import (
 // RegisterPlace is where registrations are tried.
 func RegisterPlace() Place { return Place{Endpoint: "register"} }
 
-// Template is a client like which others may be registered: one that popcheck has registered already, else one that is known to the
-// server from before; nil where none fits.
-func (s *Suite) Template(fits func(*harness.Client) bool) *harness.Client {
-	var known *harness.Client
-	for i := range s.Target.Clients {
-		switch c := &s.Target.Clients[i]; {
-		case !fits(c) || slices.Contains(c.GrantTypes, harness.JWTBearerGrant):
-		case c.Register:
-			return c
-		case known == nil:
-			known = c
+// Template is a client like which others may be registered, of the first kind that there is: one that popcheck has registered already, else
+// one that is known to the server from before; nil where none fits.
+func (s *Suite) Template(kinds ...func(*harness.Client) bool) *harness.Client {
+	for _, registered := range []bool{true, false} {
+		for _, fits := range kinds {
+			for i := range s.Target.Clients {
+				if c := &s.Target.Clients[i]; c.Register == registered && fits(c) && !slices.Contains(c.GrantTypes, harness.JWTBearerGrant) {
+					return c
+				}
+			}
 		}
 	}
-	return known
+	return nil
 }
 
-// Registering declares a check of registration, with the client like which others are registered.
+// Registering declares a check of registration, with the client like which others are registered. A client that is known from before is
+// a guess: its server may give to its administrators what it registers for nobody.
 func (s *Suite) Registering(check attacks.Check, like *harness.Client, why string, body func(c *Case, like *harness.Client)) {
 	if like == nil && s.Missing(check) == "" {
 		s.Skip(check, RegisterPlace(), "declared: the target file names no "+why)
 		return
 	}
-	s.It(check, RegisterPlace(), func(c *Case) { body(c, like) })
+	s.It(check, RegisterPlace(), func(c *Case) {
+		if !like.Register {
+			if o := c.HonestRegistration(like)(); o.State == harness.Refused {
+				c.NotApplicable("observed: the server registers no client like %s (%s); name one with register: true", like.Name, o)
+			}
+		}
+		body(c, like)
+	})
 }
 
 // Machine is a client that needs no user and whose secret the server makes.
@@ -42,9 +49,6 @@ func Machine(c *harness.Client) bool {
 
 // WithCode is a client of the code flow that can be registered anew.
 func WithCode(c *harness.Client) bool { return c.HasGrant(harness.CodeGrant) && !c.MutualTLS() }
-
-// Registrable is any client that can be registered anew.
-func Registrable(c *harness.Client) bool { return Machine(c) || WithCode(c) }
 
 // HonestRegistration registers a client as it stands in the target file, and removes it: the control of attacks on registration.
 func (c *Case) HonestRegistration(like *harness.Client) func() harness.Outcome {

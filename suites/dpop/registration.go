@@ -9,10 +9,10 @@ import (
 // registration registers a client whose tokens have to be bound (RFC 9449 §5.2), and asks for one without proof.
 func registration(s *expect.Suite) {
 	check := attacks.Registrations().DPoPBound
-	like := s.Template(func(c *harness.Client) bool { return expect.Machine(c) && !c.TLSClientCertificateBoundAccessTokens })
-	if like == nil {
-		like = s.Template(func(c *harness.Client) bool { return expect.WithCode(c) && !c.TLSClientCertificateBoundAccessTokens })
+	unbound := func(fits func(*harness.Client) bool) func(*harness.Client) bool {
+		return func(c *harness.Client) bool { return fits(c) && !c.TLSClientCertificateBoundAccessTokens }
 	}
+	like := s.Template(unbound(expect.Machine), unbound(expect.WithCode))
 	s.Registering(check, like, "client that could be registered once more", func(c *expect.Case, like *harness.Client) {
 		bound := *like
 		bound.DPoPBoundAccessTokens = true

@@ -17,10 +17,7 @@ const (
 // registrations are the checks of RFC 7591 and RFC 7592 that are about no one mechanism. Each removes what it registers.
 func registrations(s *expect.Suite) {
 	k := attacks.Registrations()
-	anyone, machine, code := s.Template(expect.Machine), s.Template(expect.Machine), s.Template(expect.WithCode)
-	if anyone == nil {
-		anyone = code
-	}
+	anyone, machine, code := s.Template(expect.Machine, expect.WithCode), s.Template(expect.Machine), s.Template(expect.WithCode)
 	for _, a := range attacks.RedirectRegistrations() {
 		s.Registering(a.Check, code, noCode, func(c *expect.Case, like *harness.Client) { unsafeRedirect(c, a, like) })
 	}
@@ -50,6 +47,11 @@ func registrations(s *expect.Suite) {
 		answer := c.Between(c.HonestRegistration(like), func() harness.Outcome { return registered(c, like, leaveOut("software_statement")) }, "an honest registration")
 		c.Refuses(answer, k.NoStatement.Refusal)
 	})
+	if s.Missing(k.StatementAgain) == "" && !s.HoldsStatementKey() {
+		s.Skip(k.StatementAgain, expect.RegisterPlace(), "declared: the software statement was given, and goes with every registration")
+	} else {
+		s.Registering(k.StatementAgain, anyone, noClient, statementAgain)
+	}
 	management(s, k, anyone, machine)
 }
 
@@ -127,6 +129,31 @@ func badStatement(c *expect.Case, a attacks.StatementAttack, like *harness.Clien
 		c.Fails("the attack worked: a client was registered with the redirect_uris of this statement")
 	}
 	c.Warns("the client was registered, and no value of the statement is in force; the clause asks for %s", a.Refusal)
+}
+
+// statementAgain sends the statement of one client for another.
+func statementAgain(c *expect.Case, like *harness.Client) {
+	var compact string
+	first := c.Register(harness.RegistrationRequest{Like: like, Statement: func(a *harness.Assertion) {
+		a.Spell = func(input, signature string) string { compact = input + "." + signature; return compact }
+	}})
+	c.Assume(first).To(expect.BeAccepted(), "an honest registration")
+	defer c.GiveUp(first.Registered)
+	var answer harness.Outcome
+	c.Attack(func() {
+		answer = c.Register(harness.RegistrationRequest{Like: like, Statement: func(a *harness.Assertion) { a.Verbatim(compact) }})
+	})
+	defer c.GiveUp(answer.Registered)
+	c.Assume(c.HonestRegistration(like)()).To(expect.BeAccepted(), "an honest registration, again")
+	switch answer.State {
+	case harness.Granted:
+		c.Measured("a software statement registers several clients")
+	case harness.Refused:
+		c.Measured("a software statement registers one client (%s)", answer)
+	default:
+		c.Expect(answer).To(expect.BeAccepted())
+	}
+	c.Passes("both answers are sound")
 }
 
 func registrationAnswer(c *expect.Case, like *harness.Client) {

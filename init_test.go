@@ -37,6 +37,9 @@ func TestInitIsFilledInAndWorks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if text := string(draft); !strings.Contains(text, "\n# registration: {}") || !strings.Contains(text, "#     register: true") || strings.Contains(text, "\nregistration:") {
+		t.Errorf("the draft does not offer registration, or turns it on:\n%s", text)
+	}
 	ran = try(t, "check", file)
 	if ran.code != exitWrongUse || strings.Count(ran.stderr, "is not filled in") != 3 || !strings.Contains(ran.stderr, "a public client with the code flow") {
 		t.Errorf("a draft was taken: %v", ran)
@@ -81,6 +84,9 @@ func TestInitOfAHostileServer(t *testing.T) {
 		}
 	}
 	server.Close()
+	if strings.Contains(ran.stdout, "registration:") {
+		t.Errorf("the draft offers registration, and the server has none: %s", ran.stdout)
+	}
 	if ran := try(t, "init", server.URL); ran.code != exitIncomplete || !strings.Contains(ran.stderr, "is the server running") {
 		t.Errorf("%v", ran)
 	}

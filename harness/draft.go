@@ -40,6 +40,7 @@ func Draft(issuer, ca string, m *Metadata) string {
 	d.clients()
 	d.users()
 	d.resources()
+	d.registration()
 	return d.String()
 }
 
@@ -219,6 +220,25 @@ func (d *draft) users() {
 	d.off("login: {driver: browser}", "pages that scripts build: headless Chromium; with steps: [{fill: \"#user\", with: username}, …] where the page does not tell")
 	d.off("login: {driver: exec, command: [./login]}", "a program of yours gets the address, and prints the redirect")
 	d.off("login: {driver: manual}", "you log in yourself, for a few checks; best with a redirect URI as http://127.0.0.1:8400/cb")
+}
+
+// registration stands in comments: what is registered changes the server, and that is for its owner to want.
+func (d *draft) registration() {
+	if !d.m.Has("registration_endpoint") {
+		return
+	}
+	d.line("")
+	d.say("The server registers clients (RFC 7591). popcheck checks how, once the file says so, and removes what it registered (RFC 7592):")
+	d.say("registration: {}                                     # open to all; or what it asks for, one or more of:")
+	d.say("registration:")
+	d.say("  initial_access_token: {env: REGISTRATION_TOKEN}")
+	d.say("  certificate: {cert: registrar.crt, key: registrar.key}")
+	d.say("  software_statement: {file: statement.jwt}          # or {issuer: …, private_key: {file: issuer.key}}: popcheck signs them")
+	d.say("A client under clients: may be registered for the run, instead of one with a client_id:")
+	d.say("  - name: app")
+	d.say("    register: true                                   # or members beside these, as in {application_type: native}")
+	d.say("    token_endpoint_auth_method: %s", d.method())
+	d.say("    grant_types: [client_credentials]")
 }
 
 func (d *draft) resources() {

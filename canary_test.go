@@ -52,6 +52,14 @@ func (w *witness) public(challenges ...string) {
 	}
 }
 
+func (w *witness) members(kind string, members map[string]any, names ...string) {
+	for _, name := range names {
+		if s, ok := members[name].(string); ok {
+			w.note(kind+" "+name, s)
+		}
+	}
+}
+
 func (w *witness) values(kind string, values url.Values) {
 	for _, name := range []string{"code", "code_verifier", "access_token", "refresh_token", "token", "client_secret", "client_assertion", "request_uri", "password", "csrf", "id_token"} {
 		for _, v := range values[name] {
@@ -86,6 +94,10 @@ func (w *witness) wrap(h http.Handler) http.Handler {
 		for _, c := range r.Cookies() {
 			w.note("cookie", c.Value)
 		}
+		var asked map[string]any
+		if json.Unmarshal(body, &asked) == nil { // client registration
+			w.members("sent", asked, "client_secret", "software_statement")
+		}
 		answer := httptest.NewRecorder()
 		h.ServeHTTP(answer, r)
 		for _, c := range answer.Result().Cookies() {
@@ -96,11 +108,7 @@ func (w *witness) wrap(h http.Handler) http.Handler {
 		}
 		var members map[string]any
 		if json.Unmarshal(answer.Body.Bytes(), &members) == nil {
-			for _, name := range []string{"access_token", "refresh_token", "id_token", "request_uri"} {
-				if s, ok := members[name].(string); ok {
-					w.note("answered "+name, s)
-				}
-			}
+			w.members("answered", members, "access_token", "refresh_token", "id_token", "request_uri", "client_secret", "registration_access_token", "software_statement")
 		}
 		for _, m := range regexp.MustCompile(`type="hidden" name="([^"]*)" value="([^"]+)"`).FindAllStringSubmatch(answer.Body.String(), -1) {
 			if m[1] == "iss" || m[1] == "state" { // of a form_post answer: neither is a secret in any other response mode
@@ -149,8 +157,14 @@ func (w *witness) file(t *testing.T, path string) {
 			PrivateKey  string `yaml:"private_key"`
 			Certificate struct{ Key string }
 		}
-		Users    []struct{ Password string }
-		ClientCA struct{ Key string } `yaml:"client_ca"`
+		Users        []struct{ Password string }
+		ClientCA     struct{ Key string } `yaml:"client_ca"`
+		Registration struct {
+			Token     string `yaml:"initial_access_token"`
+			Statement struct {
+				PrivateKey string `yaml:"private_key"`
+			} `yaml:"software_statement"`
+		}
 	}
 	if err := yaml.Unmarshal(data, &f); err != nil {
 		t.Fatal(err)
@@ -171,6 +185,8 @@ func (w *witness) file(t *testing.T, path string) {
 		w.note("password", u.Password)
 	}
 	pem("key of client_ca", f.ClientCA.Key)
+	w.note("initial_access_token", f.Registration.Token)
+	pem("key of software statements", f.Registration.Statement.PrivateKey)
 }
 
 const window = 8 // secrets are found by their first bytes

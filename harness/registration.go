@@ -357,6 +357,7 @@ func (tr *Trace) Configure(q ConfigurationRequest) Outcome {
 	token := q.Of.Token
 	if q.Token != nil {
 		token, r.Changed = *q.Token, append(r.Changed, "registration access token")
+		tr.Redactor.Register("registration_access_token", token)
 	}
 	if token != "" {
 		r.Header = append(r.Header, Field{"Authorization", "Bearer " + token})

@@ -35,6 +35,7 @@ func TestMisfit(t *testing.T) {
 		"another status":                 {atToken, refused(403, "invalid_grant", InBody), []string{"the status was 403"}},
 		"another code and status":        {atToken, refused(401, "invalid_client", InBody), []string{"invalid_client", "401"}},
 		"another place":                  {atToken, refused(400, "invalid_grant", OnPage), []string{"on a page"}},
+		"an empty answer":                {atToken, challenged(refused(401, "", OnPage), ""), []string{"by the status alone", "the status was 401"}},
 		"broken":                         {atToken, refused(500, "", OnPage), []string{"on a page", "the status was 500"}},
 		"broken, with the right code":    {atToken, refused(503, "invalid_grant", InBody), []string{"the status was 503"}},
 		"posted to the client":           {atClient, refused(200, "invalid_request", InRedirect), nil},

@@ -338,7 +338,8 @@ func part(sound map[string]harness.Verdict, selection string) map[string]harness
 
 // onlyMeasured are checks that cannot fail, because both answers are right: they record a value.
 var onlyMeasured = []string{"dpop-typ-case", "dpop-typ-application", "dpop-header-empty", "dpop-iat-fraction", "dpop-nonce-reuse", "mtls-subject-string-type", "mtls-subject-letter-case", "mtls-san-dns-letter-case",
-	"mtls-refresh-same-key", "mtls-unbound-token", "dpop-algorithms", "dpop-nonces", "clock-skew", "refresh-rotation", "token-lifetime", "code-lifetime", "dpop-nonce-lifetime", "par-request-uri-lifetime", "statement-again"}
+	"mtls-refresh-same-key", "mtls-unbound-token", "dpop-algorithms", "dpop-nonces", "clock-skew", "refresh-rotation", "token-lifetime", "code-lifetime", "dpop-nonce-lifetime", "par-request-uri-lifetime", "statement-again",
+	"dpop-jti-of-other-client"}
 
 // TestKillMatrix demands that every fault flips exactly the results that testdata/kill lists for it, that every fault is caught, and that
 // every check catches one. Under the race detector it takes a sample.

@@ -50,8 +50,9 @@ type Tester struct {
 
 	mu      sync.Mutex
 	idle    map[string][]*connection
-	trouble int    // consecutive 429 and 5xx answers
-	stopped string // why nothing more is sent; "" while sending
+	open    map[string]bool // by host: whether somebody listened there when last asked
+	trouble int             // consecutive 429 and 5xx answers
+	stopped string          // why nothing more is sent; "" while sending
 	sent    int
 
 	pagesKept int
@@ -100,7 +101,7 @@ func NewWorker(target *Target, version string, w Worker) (*Tester, error) {
 	}
 	t := &Tester{
 		Target: target, Redactor: redactor, Version: version, RunID: w.RunID,
-		Clock: WallClock{}, roots: roots, pacer: newPacer(target.Limits.RequestsPerSecond / float64(w.Of)), idle: map[string][]*connection{}, nonces: newNonces(),
+		Clock: WallClock{}, roots: roots, pacer: newPacer(target.Limits.RequestsPerSecond / float64(w.Of)), idle: map[string][]*connection{}, open: map[string]bool{}, nonces: newNonces(),
 	}
 	t.ended, t.end = context.WithCancel(context.Background())
 	for _, s := range target.Secrets() {
@@ -201,7 +202,7 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 		c = t.takeIdle(key, p)
 	}
 	if c == nil {
-		if c, failure = t.dial(ctx, target, r); failure != nil {
+		if c, failure = t.reach(ctx, target, r); failure != nil {
 			return &Answer{Failure: failure, URL: target}, c
 		}
 	}

@@ -296,7 +296,7 @@ func (c *connection) roundTrip(r *Request, target *url.URL, limits Limits) (answ
 	c.uses++
 	c.SetDeadline(time.Now().Add(limits.Timeout))
 	if r.aside {
-		limits.Body *= pageFile
+		limits.Body = min(pageFile*limits.Body, maxBodyLimit)
 	}
 	c.meter.left, c.meter.taken = headerLimit+limits.Body, 0
 	answer = &Answer{URL: target, begun: time.Now()}

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/popcheck/popcheck/fixtures"
 	"github.com/popcheck/popcheck/harness"
@@ -81,6 +89,64 @@ func TestCheckRemovesItsClients(t *testing.T) {
 	}
 	if n := r.Registered(); n != 0 {
 		t.Errorf("%d clients are left", n)
+	}
+}
+
+// TestAGivenStatementRegisters: a statement that was handed to the tester goes with every registration; what needs its issuer's key is skipped.
+func TestAGivenStatementRegisters(t *testing.T) {
+	t.Parallel()
+	var first sync.Once
+	statement := ""
+	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Method == http.MethodPost && req.URL.Path == "/register" {
+				body, _ := io.ReadAll(req.Body)
+				first.Do(func() {
+					var members struct {
+						Statement string `json:"software_statement"`
+					}
+					if err := json.Unmarshal(body, &members); err != nil {
+						t.Error(err)
+					}
+					statement = members.Statement
+				})
+				req.Body = io.NopCloser(bytes.NewReader(body))
+			}
+			next.ServeHTTP(w, req)
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if said, code := start(t, "check", r.TargetFile()).ends(t); code != exitFine || statement == "" {
+		t.Fatalf("no statement was signed: %s", said)
+	}
+	text, err := os.ReadFile(r.TargetFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file map[string]any
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	file["registration"].(map[string]any)["software_statement"] = statement
+	if text, err = yaml.Marshal(file); err != nil {
+		t.Fatal(err)
+	}
+	given := filepath.Join(t.TempDir(), "given.yaml")
+	if err := os.WriteFile(given, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, code := start(t, "run", given, "--select", "registration-*,statement-*").ends(t)
+	if code != exitFine || r.Registered() != 0 {
+		t.Errorf("exit code %d, %d clients are left: %s", code, r.Registered(), said)
+	}
+	for check, verdict := range map[string]string{"statement-changed-after-signing": "pass", "statement-alg-none": "pass", "statement-other-key": "pass",
+		"statement-expired": "skip", "statement-not-yet": "skip", "statement-again": "skip", "registration-answer": "pass"} {
+		if !regexp.MustCompile(`(?m)^ *[0-9]+/[0-9]+ ` + verdict + ` +` + check + `@`).MatchString(said) {
+			t.Errorf("%s is not %s:\n%s", check, verdict, said)
+		}
 	}
 }
 

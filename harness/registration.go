@@ -150,7 +150,7 @@ func givenStatement(compact string) (signedJWT, error) {
 	honest := j.clone()
 	j.Sign = func(input string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(parts[2]) }
 	j.Spell = func(input, signature string) string {
-		if same, err := (&signedJWT{Header: honest.Header, Claims: honest.Claims, Sign: j.Sign}).compact(); err == nil && same == input+"."+parts[2] {
+		if same, err := (&signedJWT{Header: honest.Header, Claims: honest.Claims, Sign: j.Sign}).compact(); err == nil && same == input+"."+signature {
 			return compact // its issuer may have spelt it in another way
 		}
 		return input + "." + signature

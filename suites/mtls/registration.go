@@ -55,6 +55,9 @@ func subjects(c *expect.Case, like *harness.Client, change harness.MembersChange
 	}
 	r := answer.Registered
 	defer c.GiveUp(r)
+	if method := r.Client.TokenEndpointAuthMethod; method != like.TokenEndpointAuthMethod {
+		c.NotApplicable("observed: the server registered the client with %s instead of %s (RFC 7591 §3.2.1)", method, like.TokenEndpointAuthMethod)
+	}
 	if how := replaced(r.Members); how != "" {
 		c.Warns("the client was registered %s", how)
 		return

@@ -218,6 +218,9 @@ func publicMachine(c *expect.Case, like *harness.Client) {
 	}
 	defer c.GiveUp(answer.Registered)
 	if method, _ := answer.Registered.Members["token_endpoint_auth_method"].(string); method != "none" && method != "" {
+		if c.Learned.Has("ssa") == harness.Yes && !c.HoldsStatementKey() {
+			c.NotApplicable("observed: the client was registered with %s, as its given software statement may say", method)
+		}
 		c.Warns("the client was registered with %s instead of none", method)
 		return
 	}

@@ -265,7 +265,7 @@ func (tr *Trace) registerSent(m *Message, pair PKCEPair) {
 	for _, p := range m.Params {
 		switch p.Name {
 		case "code_verifier", "code", "refresh_token", clientAssertion, grantAssertion, "password":
-			if p.Value != pair.Challenge {
+			if p.Value != pair.Challenge && len(p.Value) >= indexedBytes { // as PKCEFor
 				tr.Redactor.Register(p.Name, p.Value)
 			}
 		}

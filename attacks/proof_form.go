@@ -3,6 +3,7 @@ package attacks
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -123,10 +124,7 @@ func proofForms() []ProofAttack {
 			p.Altered("signature part, left out")
 			p.Spell = func(input, _ string) string { return input }
 		}),
-		placed(refusesProof("dpop-garbage", "refuses a header field that is no JWT", "2", harness.Medium, "DPOP-AS-05.6", "refuse what cannot be parsed; do not treat it as absent", func(p *harness.Proof) {
-			p.Altered("whole value")
-			p.Spell = func(string, string) string { return "garbage" }
-		}), AtToken, AtPAR),
+		placed(refusesProof("dpop-garbage", "refuses a header field that is no JWT", "2", harness.Medium, "DPOP-AS-05.6", "refuse what cannot be parsed; do not treat it as absent", garbage), AtToken, AtPAR),
 		refusesProof("dpop-four-parts", "refuses a proof with a fourth part", "2", harness.Medium, "DPOP-AS-05.4 DPOP-RS-04.3", "require exactly three parts", func(p *harness.Proof) {
 			p.Altered("a fourth part")
 			p.Spell = func(input, signature string) string { return input + "." + signature + "." + signature }
@@ -229,4 +227,26 @@ func asClientAssertion(p *harness.Proof) {
 	p.Claims.Set("sub", p.Key.Name)
 	p.Claims.Set("aud", p.Facts.Tester.Target.Issuer)
 	p.Claims.Set("exp", time.Now().Add(time.Minute).Unix())
+}
+
+// NothingRight are headers in which nothing is right: one that is no JWT, and one whose every part is another. Who takes both does not
+// look at proofs. That is said once, by the rows that Unread names, and not by each defect that is not seen either.
+func NothingRight() []harness.ProofChange {
+	return []harness.ProofChange{
+		garbage,
+		func(p *harness.Proof) {
+			for _, change := range []harness.ProofChange{header("typ", "JWT"), claim("htm", "TRACE"), htu(func(u *url.URL) { u.Host = "attacker.example" }), iat(-time.Hour), dropClaim("jti"),
+				signature("one bit", oneBit)} {
+				change(p)
+			}
+		},
+	}
+}
+
+// Unread are the rows that fail where proofs are not looked at.
+func Unread() []string { return []string{"dpop-garbage", "dpop-signature-bit"} }
+
+func garbage(p *harness.Proof) {
+	p.Altered("whole value")
+	p.Spell = func(string, string) string { return "garbage" }
 }

@@ -110,10 +110,7 @@ func proofSignatures() []ProofAttack {
 			p.Altered("signature, by another key")
 			p.Sign = p.Facts.Attacker.Sign
 		}),
-		refusesProof("dpop-signature-bit", "refuses a proof with one bit of its signature changed", "6", harness.Critical, "DPOP-AS-09.2 DPOP-RS-08.2 DPOP-AS-18.1 DPOP-AS-18.3 DPOP-AS-19.4 DPOP-AS-22.3", "verify the signature", signature("one bit", func(raw []byte) []byte {
-			raw[len(raw)/2] ^= 1
-			return raw
-		})),
+		refusesProof("dpop-signature-bit", "refuses a proof with one bit of its signature changed", "6", harness.Critical, "DPOP-AS-09.2 DPOP-RS-08.2 DPOP-AS-18.1 DPOP-AS-18.3 DPOP-AS-19.4 DPOP-AS-22.3", "verify the signature", signature("one bit", oneBit)),
 		once(refusesProof("dpop-signature-empty", "refuses an empty signature", "6", harness.Critical, "DPOP-AS-09.3 DPOP-RS-08.3", verify, signature("left empty", func([]byte) []byte { return nil }))),
 		once(refusesProof("dpop-signature-zero", "refuses a signature of zeros", "6", harness.Critical, "DPOP-AS-09.6 DPOP-RS-08.5", "use a library that checks r and s", signature("all zero", func(raw []byte) []byte { return make([]byte, len(raw)) }))),
 		once(refusesProof("dpop-signature-payload", "refuses a proof whose htu was changed after it was signed", "6", harness.Critical, "DPOP-AS-09.4 DPOP-RS-08.4", verify,
@@ -234,4 +231,9 @@ func UnlistedAlgorithm(listed []string) string {
 		}
 	}
 	return ""
+}
+
+func oneBit(raw []byte) []byte {
+	raw[len(raw)/2] ^= 1
+	return raw
 }

@@ -1759,7 +1759,7 @@ func (l *targetLoader) checkCredentials(table yamlTable, c Client) {
 		methodBasic: "client_secret", methodPost: "client_secret", methodSecretJWT: "client_secret",
 		methodPrivateKey: "private_key", methodTLS: "certificate", methodSelfSigned: "certificate",
 	}[c.TokenEndpointAuthMethod]
-	if c.Register && credential != "certificate" { // the server makes the secret, and popcheck a key
+	if c.Register && credential != "certificate" || !c.Register && table.lacks("client_id") { // the server makes the secret, and popcheck a key; or it is no client yet
 		credential = ""
 	}
 	switch {

@@ -68,8 +68,9 @@ func (l *targetLoader) loginSteps(table yamlTable, key string) []LoginStep {
 	}
 	var all []LoginStep
 	for _, item := range l.list(at) {
+		before := len(l.problems)
 		table, ok := l.table(item, []string{"fill", "click", "with", "text"})
-		if !ok {
+		if !ok || len(l.problems) > before {
 			continue
 		}
 		step := LoginStep{Fill: l.textOf(table, "fill"), Click: l.textOf(table, "click"), Text: l.textOf(table, "text")}

@@ -103,7 +103,10 @@ func (l *targetLoader) registered(table yamlTable, c *Client) {
 	case at.node.Kind == yaml.MappingNode:
 		c.Register, c.Metadata = true, l.members(at, nil)
 	default:
-		c.Register = l.boolean(at)
+		before := len(l.problems)
+		if c.Register = l.boolean(at); len(l.problems) > before {
+			return
+		}
 	}
 	if !c.Register {
 		l.needs(table, "client_id", "write the client_id as it is registered, or register: true")

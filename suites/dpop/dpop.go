@@ -309,7 +309,23 @@ func judge(c *expect.Case, s *expect.Suite, a attacks.ProofAttack, where site, a
 		c.Passes("it was accepted together with a fresh nonce of the server, by which alone this server judges freshness (RFC 9449 §4.3 item 11)")
 		return
 	}
+	where.unlessUnread(c, answer)
 	c.Refuses(answer, form)
+}
+
+// unlessUnread ends a check at PAR whose defect was not seen because proofs are not looked at there at all (RFC 9449 §10.1).
+func (w site) unlessUnread(c *expect.Case, answer harness.Outcome) {
+	if w.place != attacks.AtPAR || answer.State != harness.Granted || slices.Contains(attacks.Unread(), c.Check.ID) {
+		return
+	}
+	for _, change := range attacks.NothingRight() {
+		var o harness.Outcome
+		c.Attack(func() { o = w.prepare(c)(change) })
+		if o.State != harness.Granted {
+			return
+		}
+	}
+	c.NotApplicable("observed: PAR does not look at proofs; see %s", strings.Join(attacks.Unread(), ", "))
 }
 
 // survives judges what a server may accept or refuse, but not break on.

@@ -40,6 +40,7 @@ func replay(s *expect.Suite) {
 			var answer harness.Outcome
 			c.Attack(func() { answer = second(verbatim(proof.Compact)) })
 			c.Assume(where.honest(c)).To(expect.BeAccepted(), "an honest proof, again")
+			where.unlessUnread(c, answer)
 			c.Refuses(answer, where.replayForm(check))
 		})
 	}
@@ -135,6 +136,7 @@ func elsewhere(s *expect.Suite, check attacks.Check, where site) {
 		s.It(check, at, func(c *expect.Case) {
 			proof := capture(c, from)
 			answer := c.Between(where.proven(c), func() harness.Outcome { return where.prepare(c)(verbatim(proof.Compact)) }, "a proof for this endpoint")
+			where.unlessUnread(c, answer)
 			c.Refuses(answer, where.replayForm(check))
 		})
 	}

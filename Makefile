@@ -38,7 +38,7 @@ endif
 # The race detector makes a run of the suite several times slower. It sees each package by its own tests, and the whole suite by those that
 # run it with interrupts, ends in mid-run and parts in parallel; what runs the suite over and over is tested without it.
 raced := TestTheSoundTarget|TestATargetThatEndsInMidRun|TestAnInterruptEndsAWait|TestAWorkerThatIsLost|TestMeasuredValues
-probes := TestFaultsBreakWhatTheySay
+probes := TestFaultsBreakWhatTheySay|TestSoundTargetWithstandsEveryProbe
 
 test: lint npm ## every test of popcheck itself, after lint
 	@test -n '$(race)' || echo 'make: no C compiler: testing without the race detector' >&2

@@ -72,16 +72,17 @@ func signedBy(key *harness.Key) func(input string) []byte {
 	}
 }
 
-// standardBase64 is the padded encoding with + and / of RFC 4648 §4; what was signed is what is sent.
+// standardBase64 is the padded encoding of RFC 4648 §4; what was signed is what is sent. A proof may by chance be spelt alike in both
+// alphabets: a further member has + and / in it wherever it begins.
 func standardBase64(header, payload string, sign func(string) []byte) string {
-	again := func(segment string) string {
+	again := func(segment, further string) string {
 		raw, err := base64.RawURLEncoding.DecodeString(segment)
 		if err != nil {
 			return segment
 		}
-		return base64.StdEncoding.EncodeToString(raw)
+		return base64.StdEncoding.EncodeToString([]byte(strings.Replace(string(raw), "{", "{"+further, 1)))
 	}
-	input := again(header) + "." + again(payload)
+	input := again(header, "") + "." + again(payload, `"popcheck":">>>???",`)
 	return input + "." + base64.StdEncoding.EncodeToString(sign(input))
 }
 

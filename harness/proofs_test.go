@@ -269,7 +269,7 @@ func shapes() map[string]string {
 		"dpop-five-parts":              jwt + `\.` + part + `\.` + part,
 		"dpop-payload-array":           part + `\.W10\.` + part,
 		"dpop-payload-text":            part + `\.cG9wY2hlY2s\.` + part,
-		"dpop-standard-base64":         `[\w+/]+=*\.[\w+/]+=*\.[\w+/]+==`,
+		"dpop-standard-base64":         `[\w+/]+=*\.\w+\+\w*/[\w+/]*=*\.[\w+/]+==`,
 		"dpop-json-serialisation":      `\{"payload":"` + part + `","protected":"` + part + `","signature":"` + part + `"\}`,
 		"dpop-crit-b64":                part + `\.\{[^.]+\}\.` + part,
 		"dpop-header-empty":            "()",

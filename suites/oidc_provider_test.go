@@ -99,7 +99,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			// A token is bound to a key or to a certificate, never to both (lib/models/token_helpers.js).
 			"mtls-both-bindings-*@*", "mtls-alias-htu@*",
 			"fapi-*@*", // asked for by another profile
-			"fapi-*@*", // asked for by another profile
+			"minted-*@resource", "registration-*@register", "statement-*@register", // the recipe has an issuer, and no registration
 			// Nor a native app, one with addresses of its own, or a second one that redeems codes and authenticates by header or assertion.
 			"redirect-uri-loopback-*@authorize", "redirect-uri-of-other-client@authorize", "code-of-named-client@*",
 			"mtls-resumed-elsewhere@*",      // each listener seals its tickets with a key of its own (Node, lib/_tls_wrap.js: Server)

@@ -98,7 +98,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"mtls-name-constraint@*", // the recipe's CA may have no CA under it (pki.mjs: the path length of its basic constraints is 0)
 			// A token is bound to a key or to a certificate, never to both (lib/models/token_helpers.js).
 			"mtls-both-bindings-*@*", "mtls-alias-htu@*",
-			"fapi-*@*", // asked for by another profile
+			"fapi-*@*",                                                             // asked for by another profile
 			"minted-*@resource", "registration-*@register", "statement-*@register", // the recipe has an issuer, and no registration
 			// Nor a native app, one with addresses of its own, or a second one that redeems codes and authenticates by header or assertion.
 			"redirect-uri-loopback-*@authorize", "redirect-uri-of-other-client@authorize", "code-of-named-client@*",

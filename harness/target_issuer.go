@@ -189,59 +189,6 @@ func (l *targetLoader) listen(at yamlPlace) string {
 	return text
 }
 
-// membersOf reads the members of a JWT under a key.
-func (l *targetLoader) membersOf(table yamlTable, key string, reserved []string) map[string]any {
-	if at, ok := table.values[key]; ok {
-		return l.members(at, reserved)
-	}
-	return nil
-}
-
-// members reads an object of any JSON, but for members that popcheck sets itself.
-func (l *targetLoader) members(at yamlPlace, reserved []string) map[string]any {
-	members, ok := l.openTable(at)
-	if !ok {
-		return nil
-	}
-	out := map[string]any{}
-	for _, name := range members.names {
-		value := members.values[name]
-		if slices.Contains(reserved, name) {
-			l.problem(value, "popcheck sets it itself", "remove it")
-			continue
-		}
-		if member, ok := l.json(value); ok {
-			out[name] = member
-		}
-	}
-	return out
-}
-
-// json reads any value that JSON has.
-func (l *targetLoader) json(at yamlPlace) (any, bool) {
-	switch at.node.Kind {
-	case yaml.SequenceNode:
-		list := []any{}
-		for _, item := range l.list(at) {
-			if value, ok := l.json(item); ok {
-				list = append(list, value)
-			}
-		}
-		return list, true
-	case yaml.MappingNode:
-		return l.members(at, nil), true
-	}
-	switch at.node.ShortTag() {
-	case "!!int", "!!float":
-		return l.number(at, "write a finite number")
-	case "!!bool":
-		return l.boolean(at), true
-	case "!!null":
-		return nil, true
-	}
-	return l.anyText(at)
-}
-
 func (l *targetLoader) tokens(at yamlPlace) []BroughtToken {
 	items := l.list(at)
 	if at.node.Kind == yaml.SequenceNode && len(items) == 0 {

@@ -25,27 +25,13 @@ func (c *agingClock) Sleep(_ context.Context, d time.Duration) {
 	c.target.Age(d)
 }
 
-func startNamed(t *testing.T) (*fixtures.Reference, *harness.Target) {
-	t.Helper()
-	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reference.Close() })
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reference, target
-}
-
 // agedChecks are those that wait.
 var agedChecks = suites.Selection{"code-old", "token-expired", "dpop-nonce-old", "par-request-uri-old",
 	"code-lifetime", "par-request-uri-lifetime", "dpop-nonce-lifetime", "dpop-replay-later"}
 
 // TestWithoutSlowNothingWaits: what would have to wait is skipped, and says how it can be had.
 func TestWithoutSlowNothingWaits(t *testing.T) {
-	_, target := startNamed(t)
+	_, target := startReference(t, fixtures.Options{Named: true})
 	run, err := suites.Run(t.Context(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: agedChecks, Evidence: expect.VerdictsOnly})
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +48,7 @@ func TestWithoutSlowNothingWaits(t *testing.T) {
 
 // TestTheAgedComeLastAndWaitOnce: together the checks wait no longer than the longest of them has to.
 func TestTheAgedComeLastAndWaitOnce(t *testing.T) {
-	reference, target := startNamed(t)
+	reference, target := startReference(t, fixtures.Options{Named: true})
 	clock := &agingClock{target: reference}
 	var order []string
 	_, err := suites.Run(t.Context(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Evidence: expect.VerdictsOnly,
@@ -97,7 +83,7 @@ func (s sleeper) Sleep(ctx context.Context, d time.Duration) {
 
 // TestAnInterruptEndsAWait: what waited is inconclusive, at once.
 func TestAnInterruptEndsAWait(t *testing.T) {
-	_, target := startNamed(t)
+	_, target := startReference(t, fixtures.Options{Named: true})
 	ctx, interrupt := context.WithCancel(t.Context())
 	began := make(chan struct{})
 	go func() { <-began; interrupt() }()

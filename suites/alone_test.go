@@ -88,15 +88,7 @@ func TestResourceFaultsAreCaughtAlone(t *testing.T) {
 
 // A sound resource is not accused either where its user brings the tokens, one of each kind.
 func TestBroughtTokens(t *testing.T) {
-	reference, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Dialect: fixtures.RSAlone})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	reference, target := startReference(t, fixtures.Options{Dialect: fixtures.RSAlone})
 	issuer, err := harness.NewTester(target, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +144,7 @@ func TestBroughtTokens(t *testing.T) {
 // where its endpoints were named by hand because it serves no metadata.
 func TestServerAlone(t *testing.T) {
 	hidden := false
-	reference, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Wrap: func(next http.Handler) http.Handler {
+	_, target := startReference(t, fixtures.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if hidden && strings.HasPrefix(r.URL.Path, "/.well-known/") {
 				http.NotFound(w, r)
@@ -161,14 +153,6 @@ func TestServerAlone(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
 	asker, err := harness.NewTester(target, "test")
 	if err != nil {
 		t.Fatal(err)

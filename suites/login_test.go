@@ -73,15 +73,7 @@ func TestLogins(t *testing.T) {
 
 func loggedIn(t *testing.T, driver, way, client string) *harness.Run {
 	t.Helper()
-	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Login: way})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reference.Close() })
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, target := startReference(t, fixtures.Options{Login: way})
 	target.Login.Driver, target.IntrospectionClient, target.Registration = driver, "", nil
 	target.Clients = slices.DeleteFunc(target.Clients, func(c harness.Client) bool { return c.ClientID != client })
 	at := "@token/authorization_code/" + client // one login of each user: a second one-time code would take half a minute

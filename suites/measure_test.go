@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popcheck/popcheck/fixtures"
 	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/harness/expect"
 	"github.com/popcheck/popcheck/suites"
@@ -15,7 +16,7 @@ import (
 
 // TestMeasuredValues compares what is measured of the sound target with what it knows of itself.
 func TestMeasuredValues(t *testing.T) {
-	reference, target := startNamed(t)
+	reference, target := startReference(t, fixtures.Options{Named: true})
 	selection := suites.Selection{"dpop-iat-window", "dpop-algorithms", "dpop-nonces", "clock-skew", "refresh-rotation", "token-lifetime", "token-expired",
 		"code-lifetime", "par-request-uri-lifetime", "dpop-nonce-lifetime", "dpop-replay-later"}
 	run, err := suites.Run(t.Context(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: selection, Evidence: expect.VerdictsOnly,

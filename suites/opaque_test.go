@@ -26,15 +26,7 @@ func TestBindingsOfOpaqueTokens(t *testing.T) {
 	} {
 		for _, introspection := range []string{"web", ""} {
 			t.Run(fault+" introspection by "+introspection, func(t *testing.T) {
-				reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true, Opaque: true, Fault: fault})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer reference.Close()
-				target, err := harness.LoadTarget(reference.TargetFile())
-				if err != nil {
-					t.Fatal(err)
-				}
+				_, target := startReference(t, fixtures.Options{Named: true, Opaque: true, Fault: fault})
 				target.IntrospectionClient = introspection
 				run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: selection, Evidence: expect.VerdictsOnly})
 				if err != nil {

@@ -6,21 +6,12 @@ import (
 
 	"github.com/popcheck/popcheck/attacks"
 	"github.com/popcheck/popcheck/fixtures"
-	"github.com/popcheck/popcheck/harness"
 	"github.com/popcheck/popcheck/suites"
 )
 
 // A plan is made without one request. A gentle one has none of the checks that declare harm, and says so of each.
 func TestAGentlePlanHarmsNothing(t *testing.T) {
-	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	reference, target := startReference(t, fixtures.Options{Named: true})
 	planned := func(m suites.Manners) *suites.Preflight {
 		p, err := suites.Plan(t.Context(), suites.Options{Target: target, Version: "test", Profile: "bcp", Slow: true, Manners: m})
 		if err != nil {

@@ -38,16 +38,8 @@ func TestTheSoundTargetUnderEveryProfile(t *testing.T) {
 		if raceEnabled && profile != attacks.FAPI2 {
 			continue
 		}
-		reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		target, err := harness.LoadTarget(reference.TargetFile())
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, target := startReference(t, fixtures.Options{Named: true})
 		run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: profile, FailOn: harness.Must, Evidence: expect.VerdictsOnly})
-		reference.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

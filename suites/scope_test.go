@@ -87,15 +87,7 @@ func isMetadata(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/.
 // scoped runs some checks on a reference target behind an edit. The target file names the three servers with their ports, and nothing else.
 func scoped(t *testing.T, selection string, edit func(*http.Request, *httptest.ResponseRecorder)) *harness.Run {
 	t.Helper()
-	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Wrap: rewritten(edit)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	reference, target := startReference(t, fixtures.Options{Wrap: rewritten(edit)})
 	target.Hosts = reference.Addresses()
 	selected, err := suites.ParseSelection(selection)
 	if err != nil {

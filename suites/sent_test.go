@@ -56,15 +56,7 @@ func TestWhatWasSent(t *testing.T) {
 // sentTo is a whole run against the reference target in a dialect.
 func sentTo(t *testing.T, dialect string) *harness.Run {
 	t.Helper()
-	reference, err := fixtures.Start(fixtures.Options{Dir: t.TempDir(), Named: true, Dialect: dialect})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reference.Close()
-	target, err := harness.LoadTarget(reference.TargetFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	reference, target := startReference(t, fixtures.Options{Named: true, Dialect: dialect})
 	run, err := suites.Run(context.Background(), suites.Options{Target: target, Version: "test", Profile: target.Profile, FailOn: harness.Must,
 		Slow: true, Clock: &agingClock{target: reference}})
 	if err != nil {

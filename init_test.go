@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -55,6 +57,55 @@ func TestInitIsFilledInAndWorks(t *testing.T) {
 	// What a server may have is there already: without its comment sign it is read.
 	if ran := try(t, "init", "--out", file, known.Issuer); ran.code == exitFine {
 		t.Error("a file was overwritten")
+	}
+}
+
+// A resource server alone has no discovery: the draft is whole where popcheck may be its issuer.
+func TestInitOfAResourceServerAlone(t *testing.T) {
+	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Dialect: fixtures.RSAlone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	known, err := harness.LoadTarget(r.TargetFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "target.yaml")
+	before := r.Arrivals()
+	if ran := try(t, "init", "--resource", known.Resources[0].URL, "--ca", filepath.Join(filepath.Dir(r.TargetFile()), "ca.pem"), "--out", file); ran.code != exitFine {
+		t.Fatal(ran)
+	}
+	if n := r.Arrivals() - before; n != 0 {
+		t.Errorf("%d requests, and there is nothing to ask", n)
+	}
+	draft, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := json.Marshal(known.TokenIssuer.Claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "issuer.key"), known.TokenIssuer.PrivateKey, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("http://127.0.0.1:9400", known.TokenIssuer.Issuer, "#   private_key:", "  private_key:").Replace(string(draft))
+	text = regexp.MustCompile(`  claims: \{.*\}`).ReplaceAllString(text, "  claims: "+string(claims))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, code := start(t, "check", file).ends(t); code != exitFine {
+		t.Errorf("exit %d\n%s\n%s", code, said, text)
+	}
+	for args, want := range map[string]string{
+		"init":                                   "init needs the issuer of an authorization server, or --resource URL",
+		"init --resource http://api.example.com": "is http, and its host is not loopback",
+		"init --resource https://api.example.com/me": `"FILL IN: the iss that the resource server asks for`,
+	} {
+		if ran := try(t, strings.Fields(args)...); !strings.Contains(ran.stdout+ran.stderr, want) {
+			t.Errorf("%s: %v", args, ran)
+		}
 	}
 }
 

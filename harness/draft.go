@@ -14,33 +14,45 @@ import (
 const placeholder = "FILL IN: "
 
 // Draft is a target file for a server of which only its issuer is known: what its metadata tells is filled in, what only its operator
-// knows is a placeholder, and what would make more checks possible stands in comments. ca is the file of a CA to trust, or "".
-func Draft(issuer, ca string, m *Metadata) string {
+// knows is a placeholder, and what would make more checks possible stands in comments. ca is the file of a CA to trust, and resource the
+// URL of what tokens open, or "".
+func Draft(issuer, resource, ca string, m *Metadata) string {
 	d := draft{m: m}
-	d.say("Target file of popcheck (every key: harness/TARGET.md, or popcheck schema target).")
-	d.say("Replace what begins with %q, take the # away from what your server has, and then:", strings.TrimSpace(placeholder))
-	d.say("  popcheck check FILE    honest calls only: shows what works, and what a run would skip")
-	d.say("  popcheck run FILE      all checks")
-	host := issuer
-	if u, err := url.Parse(issuer); err == nil {
-		host = u.Host
-	}
-	d.line("name: %s", quoted(host))
+	d.head(issuer)
 	d.line("issuer: %s", quoted(issuer))
-	d.authorized(issuer)
+	d.authorized(cmp.Or(resource, issuer), issuer)
 	d.endpoints(issuer)
-	if ca != "" {
-		if whole, err := filepath.Abs(ca); err == nil {
-			ca = whole
-		}
-		d.line("tls: {ca: %s}", quoted(ca))
-	} else {
-		d.off("tls: {ca: ca.pem}", "where the server's certificate is of a CA of your own")
-	}
+	d.trust(ca)
 	d.clients()
 	d.users()
-	d.resources()
+	d.resources(resource)
 	d.registration()
+	return d.String()
+}
+
+// DraftResource is a target file for a resource server alone: popcheck issues the tokens, or its user brings them.
+func DraftResource(resource, ca string) string {
+	d := draft{}
+	d.head(resource)
+	d.authorized(resource)
+	d.trust(ca)
+	d.line("")
+	d.say("popcheck signs the access tokens itself, with a claim cnf or without, and the resource server has to trust its keys.")
+	d.line("token_issuer:")
+	if u, err := url.Parse(resource); err == nil && Loopback(u.Hostname()) {
+		d.line("  issuer: http://127.0.0.1:9400   # iss; metadata and key set are served there while popcheck runs")
+	} else {
+		d.line("  issuer: %s", fill("the iss that the resource server asks for, a name: nothing is sent there"))
+	}
+	d.say("  jwks_file: jwks.json            # where it reads keys from a file: popcheck check writes it")
+	d.say("  private_key: {file: issuer.key} # where it knows the key already")
+	d.line("  claims: {aud: %s, sub: popcheck, client_id: popcheck, scope: read}   # what it asks for beside the binding", quoted(resource))
+	d.say("Where popcheck cannot be trusted as an issuer, bring tokens, in the place of token_issuer:")
+	d.say("tokens:")
+	d.say("  - {name: alice, token: {env: ALICE_TOKEN}}                                      # a bearer token")
+	d.say("  - {name: proven, token: {env: PROVEN_TOKEN}, private_key: {file: holder.key}}   # bound to a DPoP key")
+	d.say("  - {name: shown, token: {env: SHOWN_TOKEN}, certificate: {cert: holder.crt, key: holder.key}}")
+	d.resources(resource)
 	return d.String()
 }
 
@@ -62,8 +74,34 @@ func quoted(s string) string { return strconv.QuoteToASCII(s) }
 
 func fill(what string) string { return quoted(placeholder + what) }
 
-func (d *draft) authorized(issuer string) {
-	if u, err := url.Parse(issuer); err == nil && Loopback(u.Hostname()) {
+// head says what the file is, and names it after a host.
+func (d *draft) head(address string) {
+	d.say("Target file of popcheck (every key: harness/TARGET.md, or popcheck schema target).")
+	d.say("Replace what begins with %q, take the # away from what your server has, and then:", strings.TrimSpace(placeholder))
+	d.say("  popcheck check FILE    honest calls only: shows what works, and what a run would skip")
+	d.say("  popcheck run FILE      all checks")
+	if u, err := url.Parse(address); err == nil {
+		address = u.Host
+	}
+	d.line("name: %s", quoted(address))
+}
+
+func (d *draft) trust(ca string) {
+	if ca == "" {
+		d.off("tls: {ca: ca.pem}", "where the server's certificate is of a CA of your own")
+		return
+	}
+	if whole, err := filepath.Abs(ca); err == nil {
+		ca = whole
+	}
+	d.line("tls: {ca: %s}", quoted(ca))
+}
+
+func (d *draft) authorized(addresses ...string) {
+	if !slices.ContainsFunc(addresses, func(address string) bool {
+		u, err := url.Parse(address)
+		return err != nil || !Loopback(u.Hostname())
+	}) {
 		return
 	}
 	d.line("authorized: %s   # popcheck attacks this server: true, once its owner has agreed", fill("true"))
@@ -241,14 +279,18 @@ func (d *draft) registration() {
 	d.say("    grant_types: [client_credentials]")
 }
 
-func (d *draft) resources() {
+func (d *draft) resources(known string) {
 	d.line("")
 	d.say("Where tokens are spent: an address that answers as named under grants to a good token, and otherwise to any other.")
-	if d.m.Has("userinfo_endpoint") {
+	if known == "" && d.m.Has("userinfo_endpoint") {
 		d.say("Without one, UserInfo is used (%s).", quoted(cmp.Or(d.m.String("userinfo_endpoint"), "?")))
 		d.off(`resources: [{name: api, url: "https://api.example.com/me", scope: read, grants: {status: 200}}]`, "the API that the tokens are for")
 		return
 	}
 	d.line("resources:")
-	d.line("  - {name: api, url: %s, grants: {status: 200}}", fill("https://api.example.com/me"))
+	address := fill("https://api.example.com/me")
+	if known != "" {
+		address = quoted(known)
+	}
+	d.line("  - {name: api, url: %s, grants: {status: 200}}   # method: POST, scope: read, where it asks for them", address)
 }

@@ -57,8 +57,8 @@ lint: $(staticcheck) ## go vet, staticcheck and gofmt
 build: ## bin/popcheck
 	$(GO) build -o bin/popcheck .
 
-kill: ## print the kill matrix: which check catches which fault
-	POPCHECK_KILL=whole $(GO) test ./suites -run '^TestKillMatrix$$' -count=1 -timeout 60m -v
+kill: ## everything against every fault and every dialect: prints which check catches which
+	POPCHECK_KILL=whole $(GO) test ./suites -run '^(TestKillMatrix|TestDialects)$$' -count=1 -timeout 60m -v
 
 tables: ## write what is generated from the catalogue anew, after a new check
 	$(GO) test ./attacks -run '^TestCoverage$$' -update

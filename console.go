@@ -55,7 +55,11 @@ func (c *console) progress(r *harness.Result, done, total int) {
 		return
 	}
 	c.said[r.Reason] = true
-	fmt.Fprintf(c.w, "        %s, %s, %s: %s\n", r.Clause, r.Level, r.Severity, oneLine(r.Reason))
+	weight := fmt.Sprintf(", %s, %s", r.Level, r.Severity)
+	if r.Verdict == harness.Warn {
+		weight = "" // the attack failed: what it would have been worth is no measure of the form of an answer
+	}
+	fmt.Fprintf(c.w, "        %s%s: %s\n", r.Clause, weight, oneLine(r.Reason))
 	if r.Verdict == harness.Fail {
 		fmt.Fprintf(c.w, "        popcheck explain %s\n", r.ID)
 	}

@@ -160,7 +160,7 @@ func (r Refusal) Misfit(o Outcome) string {
 		return ""
 	}
 	if want := r.String(); want != "" {
-		return strings.Join(wrong, " and ") + "; the clause asks for " + want
+		return strings.Join(wrong, " and ") + "; expected: " + want
 	}
 	return strings.Join(wrong, " and ")
 }

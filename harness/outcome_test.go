@@ -30,7 +30,7 @@ func TestMisfit(t *testing.T) {
 	}{
 		"fits":                           {atToken, refused(400, "invalid_grant", InBody), nil},
 		"fits the second code":           {atToken, refused(400, "invalid_request", InBody), nil},
-		"another code":                   {atToken, refused(400, "server_error", InBody), []string{"the error code was server_error", "asks for HTTP 400", "invalid_grant or invalid_request", "in the body"}},
+		"another code":                   {atToken, refused(400, "server_error", InBody), []string{"the error code was server_error", "expected: HTTP 400", "invalid_grant or invalid_request", "in the body"}},
 		"no code":                        {atToken, refused(400, "", InBody), []string{"no error code was given"}},
 		"another status":                 {atToken, refused(403, "invalid_grant", InBody), []string{"the status was 403"}},
 		"another code and status":        {atToken, refused(401, "invalid_client", InBody), []string{"invalid_client", "401"}},

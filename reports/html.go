@@ -351,8 +351,11 @@ func (b *builder) card(r harness.Result) card {
 		Verdict: string(v), Mark: mark(v), ID: short(r.ID), Title: short(r.Title), Severity: string(r.Severity), Level: string(r.Level), Threat: r.Threat.Title(),
 		Clause: clauseLink(r.Clause), Why: short(r.Why), Fix: short(r.Fix),
 	}
-	if v == harness.Fail {
+	switch v {
+	case harness.Fail:
 		c.Lead = "Does not hold:"
+	case harness.Warn: // the attack failed: what it would have been worth, and against what, is no measure of the form of an answer
+		c.Severity, c.Level, c.Why, c.Fix = "", "", "", ""
 	}
 	if r.Source.File != "" {
 		c.Source = fmt.Sprintf("%s:%d", short(r.Source.File), r.Source.Line)

@@ -284,28 +284,28 @@ var topicOf = sync.OnceValue(func() map[string]string {
 	return out
 })
 
-// neighboursOf are the checks that the line of a fault speaks of, with a few of the others of their topics, as a selection: for each fault
-// others, so that all faults together look everywhere. With POPCHECK_KILL=topics it is all of these topics, with POPCHECK_KILL=whole
+// neighboursOf are the checks that the line of a fault speaks of, with one in twelve of the others of their topics, as a selection: for each
+// fault others, so that all faults together look everywhere. With POPCHECK_KILL=topics it is all of these topics, with POPCHECK_KILL=whole
 // (make kill) everything, which shows as well that nothing else is touched.
 func neighboursOf(fault string, want map[harness.Verdict][]string) string {
-	mode := os.Getenv("POPCHECK_KILL")
-	if mode == "whole" {
+	var topics []string
+	for check := range spokenOf(want) {
+		topics = append(topics, topicOf()[check])
+	}
+	return selected(want, func(check string) bool {
+		return slices.Contains(topics, topicOf()[check]) && (os.Getenv("POPCHECK_KILL") == "topics" || drawn(fault, check, 12))
+	})
+}
+
+// selected are the checks that a line speaks of, and others, as a selection; with POPCHECK_KILL=whole it is everything.
+func selected(want map[harness.Verdict][]string, other func(check string) bool) string {
+	if os.Getenv("POPCHECK_KILL") == "whole" {
 		return ""
 	}
-	var named, topics []string
-	for _, patterns := range want {
-		for _, pattern := range patterns {
-			id, _, _ := strings.Cut(pattern, "@")
-			for check, topic := range topicOf() {
-				if glob(id, check) {
-					named, topics = append(named, check), append(topics, topic)
-				}
-			}
-		}
-	}
+	named := spokenOf(want)
 	var out []string
-	for check, topic := range topicOf() {
-		if slices.Contains(named, check) || slices.Contains(topics, topic) && (mode == "topics" || drawn(fault, check)) {
+	for check := range topicOf() {
+		if named[check] || other(check) {
 			out = append(out, check)
 		}
 	}
@@ -313,11 +313,26 @@ func neighboursOf(fault string, want map[harness.Verdict][]string) string {
 	return strings.Join(out, ",")
 }
 
-// drawn takes one check in twelve, for each fault others, and always the same.
-func drawn(fault, check string) bool {
+// spokenOf are the checks that the patterns of a line match.
+func spokenOf(want map[harness.Verdict][]string) map[string]bool {
+	out := map[string]bool{}
+	for _, patterns := range want {
+		for _, pattern := range patterns {
+			id, _, _ := strings.Cut(pattern, "@")
+			for check := range topicOf() {
+				out[check] = out[check] || glob(id, check)
+			}
+		}
+	}
+	maps.DeleteFunc(out, func(_ string, spoken bool) bool { return !spoken })
+	return out
+}
+
+// drawn takes one check in n, for each target others, and always the same.
+func drawn(target, check string, n uint32) bool {
 	h := fnv.New32a()
-	h.Write([]byte(fault + " " + check))
-	return h.Sum32()%12 == 0
+	h.Write([]byte(target + " " + check))
+	return h.Sum32()%n == 0
 }
 
 // part is what a selection leaves of the sound target's results.

@@ -30,7 +30,7 @@ func Pages() PageChecks {
 	}
 	replay := func(id, title, covers, needs string) Check {
 		return Check{ID: id, Title: title, Clause: harness.Clause{Spec: "OAuth 2.1 draft-16", Section: "7.5.3"}, Level: harness.Hardening, Severity: harness.Low, Threat: harness.DenialOfService, Covers: covers, Needs: needs, Harm: RevokesGrants,
-			Why: "whoever sees a code, and can do nothing else with it, logs its user out (RFC 6749 §4.1.2 allows that)", Fix: "revoke what was issued from a code only when the request that brings it again is right in every other point"}
+			Why: "whoever sees a code, and can do nothing else with it, logs its user out (RFC 6749 §4.1.2 asks for revocation without this distinction)", Fix: "revoke what was issued from a code only when the request that brings it again is right in every other point"}
 	}
 	return PageChecks{
 		// Any answer without a code will do: what a server shows to a form that it does not trust is its own matter.

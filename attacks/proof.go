@@ -15,6 +15,8 @@ type ProofAttack struct {
 	Reach  Reach
 	// Resource is the refusal at a resource, where it is not the usual challenge.
 	Resource harness.Refusal
+	// OtherKey rows are proofs by another key. Where only the bound one is taken, they show nothing else.
+	OtherKey bool
 	// Lenient rows say what it means when the server accepts: nothing to gain, a warning of the catalogue.
 	NonceDecides Lenience
 }

@@ -159,7 +159,7 @@ func proofForms() []ProofAttack {
 		once(survivesProof("dpop-proof-huge", "survives a proof of 100 kB", "DPOP-AS-05.13 DPOP-RS-04.6", "limit the size of header fields", func(p *harness.Proof) {
 			p.Claims.Set("popcheck", strings.Repeat("x", 75000)) // 100 kB as base64
 		})),
-		crit("dpop-crit-unknown", "refuses a critical header parameter that it does not know", harness.Should, "DPOP-AS-29.1", func(p *harness.Proof) {
+		crit("dpop-crit-unknown", "refuses a critical header parameter that it does not know", harness.Must, "DPOP-AS-29.1", func(p *harness.Proof) {
 			p.Header.Set("crit", []string{"popcheck"})
 			p.Header.Set("popcheck", true)
 		}),
@@ -184,7 +184,7 @@ func crit(id, title string, level harness.Level, covers string, change harness.P
 
 // proofClaims are claims that are missing or of another type (RFC 9449 §4.3 item 3).
 func proofClaims() []ProofAttack {
-	const types, meanings = "check the type of each claim before comparing it", "a value of another type reaches the comparison"
+	const types, meanings = "check the type of each claim before comparing it", "a value of another type is repaired instead of refused"
 	return []ProofAttack{
 		refusesProof("dpop-no-jti", "refuses a proof without jti", "3", harness.High, "DPOP-AS-06.1 DPOP-RS-05.1", "require jti", dropClaim("jti")),
 		refusesProof("dpop-no-htm", "refuses a proof without htm", "3", harness.High, "DPOP-AS-06.2 DPOP-RS-05.2", "require htm", dropClaim("htm")),

@@ -82,8 +82,8 @@ func proofAlgorithms() []ProofAttack {
 			public, err := json.Marshal(p.Key.PublicJWK())
 			p.Sign = func(input string) ([]byte, error) { return harness.HMAC256(public, input), err }
 		}),
-		placed(softened(refusesProof("dpop-alg-unlisted", "refuses an algorithm that its metadata does not list", "5", harness.Low, "DPOP-AS-08.7", "keep the list and the code together", unlistedAlgorithm),
-			harness.Hardening, "the published list is not the whole truth: clients and auditors cannot rely on it"), AtToken, AtPAR),
+		otherKey(placed(softened(refusesProof("dpop-alg-unlisted", "refuses an algorithm that its metadata does not list", "5", harness.Low, "DPOP-AS-08.7", "keep the list and the code together", unlistedAlgorithm),
+			harness.Hardening, "the published list is not the whole truth: clients and auditors cannot rely on it"), AtToken, AtPAR)),
 		once(refusesProof("dpop-alg-none-capitalised", "refuses an unsigned proof (alg None)", "5", harness.Critical, "DPOP-AS-08.2 DPOP-RS-07.2", listed, unsignedAs("None"))),
 		once(refusesProof("dpop-alg-none-mixed-case", "refuses an unsigned proof (alg nOnE)", "5", harness.Critical, "DPOP-AS-08.2 DPOP-RS-07.2", listed, unsignedAs("nOnE"))),
 		once(softened(refusesProof("dpop-alg-missing", "refuses a proof without alg", "5", harness.Medium, "DPOP-AS-08.5 DPOP-RS-07.5", listed, dropHeader("alg")), harness.Should, other)),
@@ -136,9 +136,9 @@ func proofKeys() []ProofAttack {
 			p.Header.Drop("jwk")
 			p.Header.Set("kid", p.Key.Thumbprint())
 		}),
-		placed(softened(refusesProof("dpop-rsa-1024", "refuses an RSA key of 1024 bits", "5", harness.Medium, "DPOP-AS-10.9", "require at least 2048 bits (RFC 7518 §3.3)", func(p *harness.Proof) {
+		otherKey(placed(softened(refusesProof("dpop-rsa-1024", "refuses an RSA key of 1024 bits", "5", harness.Medium, "DPOP-AS-10.9", "require at least 2048 bits (RFC 7518 §3.3)", func(p *harness.Proof) {
 			p.Resign(rsaFor(p), 1024)
-		}), harness.Should, "the key can be broken, and with it the binding"), AtToken, AtPAR),
+		}), harness.Should, "the key can be broken, and with it the binding"), AtToken, AtPAR)),
 		placed(once(refusesProof("dpop-jwk-private-rsa", "refuses a proof that carries a private RSA key", "7", harness.High, "DPOP-AS-10.2", "refuse a jwk with private members", func(p *harness.Proof) {
 			p.Resign(rsaFor(p), 2048)
 			p.Header.Set("jwk", p.Key.PrivateJWK())
@@ -172,6 +172,11 @@ func proofKeys() []ProofAttack {
 			p.Sign = func(input string) ([]byte, error) { return harness.EncodedDigest(alg, input), nil } // which is its own signature
 		}), harness.Should, "everybody can sign for such a key: the token is bound to nothing")), AtToken),
 	}
+}
+
+func otherKey(a ProofAttack) ProofAttack {
+	a.OtherKey = true
+	return a
 }
 
 // rsaFor is an RSA algorithm that the server of a proof takes, as far as its metadata tells.

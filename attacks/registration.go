@@ -127,7 +127,7 @@ func Registrations() RegistrationChecks {
 	return RegistrationChecks{
 		Answer: row("registration-answer", "answers a registration with what is registered", rfc7591("3.2.1"), should, harness.Low, harness.Interoperability, seen, "DCR-AS-01.1", "dcr",
 			"clients do not know what they may do, or when their secret ends", "answer 201 with all metadata, and client_secret_expires_at beside a secret"),
-		UnknownMember: row("registration-unknown-member", "ignores metadata that it does not know", rfc7591("2"), should, harness.Low, harness.Interoperability, seen, "DCR-AS-01.3", "dcr",
+		UnknownMember: row("registration-unknown-member", "ignores metadata that it does not know", rfc7591("2"), must, harness.Low, harness.Interoperability, seen, "DCR-AS-01.3", "dcr",
 			"clients that say more than this server knows cannot register", "ignore what is unknown"),
 		Twice: row("registration-twice", "gives each client an identifier and a secret of its own", rfc7591("3.2.1"), must, harness.Medium, impersonation, seen, "DCR-AS-01.2", "dcr",
 			"one client can act as the other", "make client_id and client_secret at random for each registration"),

@@ -214,7 +214,7 @@ func Keys() KeyChecks {
 			"an attacker falls back to proofs without nonce", "once nonces are in use, refuse proofs without"),
 		ChallengePlain: check("dpop-challenge", "asks for DPoP with its algorithms and without an error when nothing was sent", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, none, "", "DPOP-RS-20.1",
 			"clients do not learn what the resource wants", "answer 401 with WWW-Authenticate: DPoP algs=\"…\""),
-		ChallengeKey: check("dpop-challenge-key", "says invalid_token to a proof of another key", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, DPoPChallenge("invalid_token"), "", "DPOP-RS-20.2",
+		ChallengeKey: check("dpop-challenge-key", "says invalid_token or invalid_dpop_proof to a proof of another key", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, DPoPChallenge("invalid_token", "invalid_dpop_proof"), "", "DPOP-RS-20.2",
 			"clients cannot tell a bad proof from a bad token", "answer 401 with error=\"invalid_token\""),
 		ChallengeProof: check("dpop-challenge-proof", "says invalid_dpop_proof to a broken proof", rfc9449("7.1", ""), harness.Should, harness.Low, harness.Interoperability, DPoPChallenge("invalid_dpop_proof"), "", "DPOP-RS-20.3",
 			"clients cannot tell a bad proof from a bad token", "answer 401 with error=\"invalid_dpop_proof\""),

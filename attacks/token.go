@@ -78,7 +78,7 @@ func Introspections() []IntrospectionAttack {
 			Value: func(string) string { return harness.Random(32) }},
 		{Check: value("introspection-altered-token", "calls a token inactive in which one character was changed", "", "TOKEN-AS-12.2", opens, "compare the whole value, or verify its signature"), Value: AlterEnd},
 		{Check: value("introspection-changed-claim", "calls a token inactive in which a claim was changed", "jwt-at", "TOKEN-AS-12.3", "anyone can write tokens", "verify the signature over the claims"), Value: changedClaim},
-		{Check: value("introspection-code", "calls an authorization code inactive", "code", "TOKEN-AS-12.6", "a code from the front channel opens every resource that asks the server", "search tokens only"), Sent: Code},
+		{Check: value("introspection-code", "calls an authorization code inactive", "code", "TOKEN-AS-12.6", "a resource that looks at active alone opens for a code from the front channel", "search tokens only"), Sent: Code},
 	}
 }
 
@@ -129,11 +129,11 @@ func DirectEndpoints() TokenChecks {
 	return TokenChecks{
 		NoStore: Check{ID: "token-no-store", Title: "keeps token responses out of caches", Clause: rfc6749("5.1"), Level: harness.Should, Severity: harness.Medium, Threat: harness.Leakage, Covers: "TOKEN-AS-01.1 TOKEN-AS-01.2",
 			Why: "tokens may be kept by a proxy or a browser and be read from there", Fix: "send Cache-Control: no-store with every token response"},
-		NoStoreElsewhere: Check{ID: "direct-no-store", Title: "keeps other answers to clients out of caches", Clause: rfc9126("2.2"), Level: harness.Hardening, Severity: harness.Low, Threat: harness.Leakage, Covers: "TOKEN-AS-01.2",
-			Why: "request URIs and what is known of tokens may be read from a cache", Fix: "send Cache-Control: no-store with these answers too"},
+		NoStoreElsewhere: Check{ID: "direct-no-store", Title: "keeps other answers to clients out of caches", Clause: rfc9126("2.2"), Level: harness.Hardening, Severity: harness.Info, Threat: harness.Leakage, Covers: "TOKEN-AS-01.2",
+			Why: "request URIs and what is known of tokens may be read from a cache that keeps answers to POST, which none should (RFC 9110 §9.3.3)", Fix: "send Cache-Control: no-store with these answers too"},
 		IntrospectRevoked: Check{ID: "introspection-revoked-token", Title: "calls a revoked token inactive", Clause: rfc7662("2.2"), Level: harness.Must, Severity: harness.High, Threat: harness.TokenReplay, Refusal: inactive,
 			Covers: "TOKEN-AS-12.5", Needs: "introspection revocation", Harm: RevokesGrants, Why: "every resource that asks the server goes on to open for a token that its owner ended", Fix: "look at the revocation, not at the expiry alone"},
-		IntrospectHint: Check{ID: "introspection-wrong-hint", Title: "finds a token under a wrong token_type_hint", Clause: rfc7662("2.1"), Level: harness.Hardening, Severity: harness.Low, Threat: harness.Interoperability,
+		IntrospectHint: Check{ID: "introspection-wrong-hint", Title: "finds a token under a wrong token_type_hint", Clause: rfc7662("2.1"), Level: harness.Must, Severity: harness.Low, Threat: harness.Interoperability,
 			Covers: "TOKEN-AS-12.7", Needs: "introspection", Why: "a resource that guesses the kind of a token is told that it is not active", Fix: "extend the search to every kind of token"},
 		RevokeOfOther: Check{ID: "revocation-by-other-client", Title: "lets no client revoke the token of another", Clause: rfc7009("2.1"), Level: harness.Should, Severity: harness.Medium, Threat: harness.DenialOfService, Refusal: foreign,
 			Covers: "TOKEN-AS-13.1", Needs: "revocation refresh second-client", Harm: RevokesGrants, Why: "whoever sees a token can log its user out", Fix: "compare the client with the owner of the token before it is revoked"},

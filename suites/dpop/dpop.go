@@ -83,6 +83,9 @@ func (w site) proven(c *expect.Case) func() harness.Outcome {
 	return c.Proven(w.at.Key("dpop"), func() harness.Outcome { return w.honest(c) })
 }
 
+// bound reports whether the site takes one key only: the refresh token of a public client is bound to it (RFC 9449 §5).
+func (w site) bound() bool { return w.at.Grant == harness.RefreshGrant && w.who.Client.Public() }
+
 // sites are every endpoint of the target that must defend: the token endpoint by grant, PAR, and every resource.
 func sites(s *expect.Suite) []site {
 	var out []site
@@ -174,7 +177,7 @@ func proofs(s *expect.Suite) {
 	for _, a := range attacks.Proofs() {
 		placed := false
 		for _, where := range all {
-			if !a.RunsAt(where.place) || a.Reach == attacks.OnePlace && !representative(all, where) {
+			if !a.RunsAt(where.place) || a.Reach == attacks.OnePlace && !representative(all, where) || a.OtherKey && where.bound() {
 				continue
 			}
 			placed = true

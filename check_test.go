@@ -18,7 +18,7 @@ func agents(t *testing.T) (targetFile string, seen func() map[string]int) {
 	t.Helper()
 	var mu sync.Mutex
 	got := map[string]int{}
-	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Wrap: func(h http.Handler) http.Handler {
+	r := attacked(t, fixtures.Options{Wrap: func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			_, about, _ := strings.Cut(req.UserAgent(), "(")
 			check, _, _ := strings.Cut(about, ";")
@@ -28,10 +28,6 @@ func agents(t *testing.T) (targetFile string, seen func() map[string]int) {
 			h.ServeHTTP(w, req)
 		})
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
 	return r.TargetFile(), func() map[string]int {
 		mu.Lock()
 		defer mu.Unlock()

@@ -17,11 +17,7 @@ import (
 
 // TestInitIsFilledInAndWorks walks the way of a newcomer: a draft from discovery, refused until it is filled in, then checked.
 func TestInitIsFilledInAndWorks(t *testing.T) {
-	r, err := fixtures.Start(fixtures.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := attacked(t, fixtures.Options{})
 	known, err := harness.LoadTarget(r.TargetFile())
 	if err != nil {
 		t.Fatal(err)
@@ -62,11 +58,7 @@ func TestInitIsFilledInAndWorks(t *testing.T) {
 
 // A resource server alone has no discovery: the draft is whole where popcheck may be its issuer.
 func TestInitOfAResourceServerAlone(t *testing.T) {
-	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Dialect: fixtures.RSAlone})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := attacked(t, fixtures.Options{Dialect: fixtures.RSAlone})
 	known, err := harness.LoadTarget(r.TargetFile())
 	if err != nil {
 		t.Fatal(err)

@@ -81,6 +81,18 @@ func reference(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { r.Close() })
 }
 
+// attacked is a reference target that ends with the test.
+func attacked(t *testing.T, options fixtures.Options) *fixtures.Reference {
+	t.Helper()
+	options.Dir = filepath.Join(t.TempDir(), "target")
+	r, err := fixtures.Start(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
 // served counts the requests to the servers of a script.
 type (
 	served    struct{ requests atomic.Int64 }

@@ -22,23 +22,13 @@ import (
 // ofRegistration are checks that register clients, and one that uses the client that was registered for the whole run.
 const ofRegistration = "registration-*,statement-*,pkce-s256"
 
-func registrar(t *testing.T) *fixtures.Reference {
-	t.Helper()
-	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
-}
-
 // TestInterruptedRunRemovesItsClients: whoever ends a run in the middle of its registrations leaves none of them at the server.
 func TestInterruptedRunRemovesItsClients(t *testing.T) {
 	for name, arguments := range map[string][]string{"alone": nil, "parallel": {"--parallel", "3"}} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 			t.Run(name+", "+signal.String(), func(t *testing.T) {
 				t.Parallel()
-				r := registrar(t)
+				r := attacked(t, fixtures.Options{})
 				s := start(t, append([]string{"run", r.TargetFile(), "--select", ofRegistration}, arguments...)...)
 				s.until(t, " 6/")
 				if r.Registered() == 0 {
@@ -65,7 +55,7 @@ func TestInterruptedRunRemovesItsClients(t *testing.T) {
 // TestParallelRunRemovesItsClients: each process registers clients of its own, and removes them.
 func TestParallelRunRemovesItsClients(t *testing.T) {
 	t.Parallel()
-	r := registrar(t)
+	r := attacked(t, fixtures.Options{})
 	s := start(t, "run", r.TargetFile(), "--parallel", "3", "--select", ofRegistration)
 	s.until(t, " 6/")
 	if r.Registered() == 0 {
@@ -83,7 +73,7 @@ func TestParallelRunRemovesItsClients(t *testing.T) {
 // TestCheckRemovesItsClients: honest calls register too.
 func TestCheckRemovesItsClients(t *testing.T) {
 	t.Parallel()
-	r := registrar(t)
+	r := attacked(t, fixtures.Options{})
 	if said, code := start(t, "check", r.TargetFile()).ends(t); code != exitFine {
 		t.Errorf("exit code %d: %s", code, said)
 	}
@@ -97,7 +87,7 @@ func TestAGivenStatementRegisters(t *testing.T) {
 	t.Parallel()
 	var first sync.Once
 	statement := ""
-	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Wrap: func(next http.Handler) http.Handler {
+	r := attacked(t, fixtures.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.Method == http.MethodPost && req.URL.Path == "/register" {
 				body, _ := io.ReadAll(req.Body)
@@ -115,10 +105,6 @@ func TestAGivenStatementRegisters(t *testing.T) {
 			next.ServeHTTP(w, req)
 		})
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
 	if said, code := start(t, "check", r.TargetFile()).ends(t); code != exitFine || statement == "" {
 		t.Fatalf("no statement was signed: %s", said)
 	}
@@ -153,11 +139,7 @@ func TestAGivenStatementRegisters(t *testing.T) {
 // TestClientsThatNobodyCanRemoveAreNamed: a server without RFC 7592 is no reason to fail a run, and its operator is told what stays.
 func TestClientsThatNobodyCanRemoveAreNamed(t *testing.T) {
 	t.Parallel()
-	r, err := fixtures.Start(fixtures.Options{Dir: filepath.Join(t.TempDir(), "target"), Dialect: "open-registration"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := attacked(t, fixtures.Options{Dialect: "open-registration"})
 	s := start(t, "run", r.TargetFile(), "--select", "registration-*,statement-*")
 	said, code := s.ends(t)
 	if code != exitFine {

@@ -9,12 +9,8 @@ import (
 )
 
 func (l *targetLoader) clients(at yamlPlace) []Client {
-	items := l.list(at)
-	if at.node.Kind == yaml.SequenceNode && len(items) == 0 {
-		l.problem(at, "is an empty list", "list at least one client")
-	}
 	var all []Client
-	for _, item := range items {
+	for _, item := range l.filled(at, "list at least one client") {
 		table, ok := l.table(item, clientKeys())
 		if !ok {
 			continue

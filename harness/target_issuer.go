@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // TokenIssuer makes popcheck itself the issuer of access tokens, so that resources are tested without any authorization server.
@@ -190,12 +188,8 @@ func (l *targetLoader) listen(at yamlPlace) string {
 }
 
 func (l *targetLoader) tokens(at yamlPlace) []BroughtToken {
-	items := l.list(at)
-	if at.node.Kind == yaml.SequenceNode && len(items) == 0 {
-		l.problem(at, "is an empty list", "bring at least one token, or remove the key")
-	}
 	var all []BroughtToken
-	for _, item := range items {
+	for _, item := range l.filled(at, "bring at least one token, or remove the key") {
 		table, ok := l.table(item, tokenKeys())
 		if !ok {
 			continue

@@ -301,6 +301,15 @@ func (l *targetLoader) list(at yamlPlace) []yamlPlace {
 	return items
 }
 
+// filled reads a sequence that has to have items.
+func (l *targetLoader) filled(at yamlPlace, right string) []yamlPlace {
+	items := l.list(at)
+	if at.node.Kind == yaml.SequenceNode && len(items) == 0 {
+		l.problem(at, "is an empty list", right)
+	}
+	return items
+}
+
 // keyPath joins a path and a key; a key that is no plain word is quoted, so that a path stays one line.
 func keyPath(path, key string) string {
 	switch {

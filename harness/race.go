@@ -9,7 +9,8 @@ import (
 // Race is what came of requests that a server got at the same moment.
 type Race struct {
 	Outcomes   []Outcome
-	Overlapped int // requests that were complete before the first answer began
+	Together   int // requests whose last bytes went out at the same moment
+	Overlapped int // of them, those that were complete before the first answer began
 }
 
 // Decided are the outcomes that are a decision of the target.
@@ -41,7 +42,7 @@ func (tr *Trace) AtOnce(n int, send func(*Trace) Outcome) Race {
 			return Race{Outcomes: []Outcome{{Why: "nothing was sent: " + failure.Error()}}}
 		}
 	}
-	g := &gate{expected: n, open: make(chan struct{})}
+	g := &gate{expected: n, patience: tr.Target.Limits.Timeout / 4, open: make(chan struct{})}
 	lanes := make([]*Trace, n)
 	race := Race{Outcomes: make([]Outcome, n)}
 	var all sync.WaitGroup
@@ -62,18 +63,28 @@ func (tr *Trace) AtOnce(n int, send func(*Trace) Outcome) Race {
 		}
 	}
 	for _, lane := range lanes {
-		if at := lane.held.released; !at.IsZero() && !at.After(first) {
+		at := lane.held.released
+		if at.IsZero() {
+			continue
+		}
+		race.Together++
+		if !at.After(first) {
 			race.Overlapped++
 		}
 	}
 	return race
 }
 
-// gate holds the last bytes back until every request that is still under way has come to it.
+// gate holds the last bytes back until every request that is still under way has come to it. A server with fewer workers than there
+// are requests makes no handshake with the others before it has answered some: where nobody came for a while it opens for those that
+// are there, and who comes later is not held.
 type gate struct {
 	mu       sync.Mutex
 	expected int
 	waiting  []*held
+	patience time.Duration
+	tired    *time.Timer
+	opened   bool
 	open     chan struct{}
 }
 
@@ -99,7 +110,10 @@ func (h *held) write(to io.Writer, message []byte) error {
 		return err
 	}
 	h.to, h.last = to, message[end:]
-	h.come(func(g *gate) { g.waiting = append(g.waiting, h) })
+	if !h.come(func(g *gate) { g.waiting = append(g.waiting, h) }) {
+		_, err := to.Write(h.last)
+		return err
+	}
 	<-h.gate.open
 	return h.err
 }
@@ -111,13 +125,39 @@ func (h *held) leave() {
 	}
 }
 
-func (h *held) come(count func(*gate)) {
+// come counts a sender at the gate, and reports whether the gate was still closed.
+func (h *held) come(count func(*gate)) bool {
 	g := h.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h.arrived = true
-	if count(g); len(g.waiting) < g.expected {
-		return
+	if g.opened {
+		return false
+	}
+	count(g)
+	switch {
+	case len(g.waiting) >= g.expected:
+		g.release()
+	case g.tired == nil:
+		g.tired = time.AfterFunc(g.patience, g.giveUp)
+	default:
+		g.tired.Reset(g.patience)
+	}
+	return true
+}
+
+// giveUp opens the gate for those that are there, if any is; else the next to come is waited for.
+func (g *gate) giveUp() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.opened && len(g.waiting) > 0 {
+		g.release()
+	}
+}
+
+func (g *gate) release() {
+	if g.tired != nil {
+		g.tired.Stop()
 	}
 	// One loop writes faster than as many goroutines wake up.
 	for _, w := range g.waiting {
@@ -125,5 +165,6 @@ func (h *held) come(count func(*gate)) {
 			w.released = time.Now()
 		}
 	}
+	g.opened = true
 	close(g.open)
 }

@@ -88,6 +88,28 @@ func TestARaceGoesOnWithoutThoseThatDropOut(t *testing.T) {
 	}
 }
 
+// A server with fewer workers than there are requests makes no handshake with the last before it has answered the first.
+func TestARaceDoesNotWaitForThoseThatCannotCome(t *testing.T) {
+	answered := make(chan struct{}, 3)
+	s := listenRaw(t, "127.0.0.1:0", func(conn net.Conn, in *bufio.Reader) {
+		if _, _, err := readRaw(in); err == nil {
+			io.WriteString(conn, okAnswer)
+			answered <- struct{}{}
+		}
+	})
+	tr := newTrace(t, testTarget("http://"+s.address, func(target *Target) { target.Limits.Timeout = 2 * time.Second }))
+	var lanes atomic.Int64
+	r := tr.AtOnce(3, func(lane *Trace) Outcome {
+		if lanes.Add(1) == 3 {
+			<-answered
+		}
+		return settle(lane.Do(get("http://"+s.address+"/")), "here")
+	})
+	if len(r.Decided()) != 3 || r.Together != 2 || r.Overlapped > 2 {
+		t.Errorf("%d decided, %d together, %d overlapped: %+v", len(r.Decided()), r.Together, r.Overlapped, r.Outcomes)
+	}
+}
+
 // The declared rate holds for a race: as many requests as may go out in one second.
 func TestARaceKeepsTheRate(t *testing.T) {
 	for rps, want := range map[float64]int{0: 10, 1: 1, 2.5: 2, 20: 10} {

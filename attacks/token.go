@@ -28,7 +28,7 @@ func TokenRequests() []CodeAttack {
 			Redeem: []harness.Change{func(m *harness.Message, _ harness.Facts) { m.Method = "GET" }}},
 		{Check: check("token-parameters-in-query", "takes no parameters of a token request from the URL", harness.Should, harness.Medium, harness.Leakage, elsewhere, "TOKEN-AS-05.2", logged, "read the body only"),
 			Redeem: []harness.Change{func(m *harness.Message, _ harness.Facts) { m.URL += "?" + m.Params.Encode(); m.Params = nil }}},
-		twice("token-code-twice", "code", "TOKEN-AS-05.3", "popcheck-no-such-code"),
+		twice("token-code-twice", "code", "TOKEN-AS-05.3", "made-up-by-nobody"),
 		twice("token-client-id-twice", "client_id", "TOKEN-AS-05.4", "popcheck-no-such-client"),
 		twice("token-grant-type-twice", "grant_type", "TOKEN-AS-05.5", "refresh_token"),
 	}

@@ -196,6 +196,9 @@ func (c *Case) Between(honest, attack func() harness.Outcome, what string) harne
 // Refuses is the usual judgement of an attack: it must be refused, and should be in the form of the row.
 func (c *Case) Refuses(answer harness.Outcome, form harness.Refusal) {
 	c.result.Expected = form.String()
+	if c.Check.Level == harness.Hardening && answer.State == harness.Granted { // by which alone nobody wins anything
+		c.Fails("was not refused: %s", answer)
+	}
 	c.Expect(answer).To(BeRefused())
 	c.Prefer(answer).To(BeRefusedAs(form))
 }

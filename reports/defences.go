@@ -232,12 +232,15 @@ func (u use) weigh(run *harness.Run, results []harness.Result) finding {
 		f.outcome, f.reasons = notApplicable, skipReasons(own)
 		return f
 	}
+	held := len(f.tally.shown())
 	if f.reasons = u.doubts(run, results, f.tally); len(f.reasons) > 0 {
-		f.outcome = notShown
+		if f.outcome = notShown; held > 0 && len(light) == 0 {
+			f.reasons = append(f.reasons, fmt.Sprintf("what was tried held (%s)", count(held, "result", "results")))
+		}
 		return f
 	}
 	f.outcome = ready
-	f.reasons = []string{fmt.Sprintf("%s, nothing inconclusive", count(len(f.tally.shown()), "result held", "results held"))}
+	f.reasons = []string{fmt.Sprintf("%s, nothing inconclusive", count(held, "result held", "results held"))}
 	if len(light) > 0 {
 		f.reasons = append(f.reasons, fmt.Sprintf("with reservations, at lesser levels: %s", listed(checks(light))))
 	}

@@ -212,15 +212,20 @@ func (b *browserSession) keepSent(address *url.URL, fields []Field) {
 }
 
 // registerHidden makes known what a page hides in its forms, whether a form is used or not: it may be what guards it against other sites.
-// The issuer and the state of a form_post answer are no secrets.
+// What the client wrote into the address for everyone to see, and a form_post answer besides its code, are no secrets.
 func (tr *Trace) registerHidden(p *page) {
 	for _, form := range p.forms {
 		for _, f := range form.inputs {
-			if f.kind == "hidden" && len(f.value) >= 12 && f.name != "iss" && f.name != "state" {
+			if f.kind == "hidden" && len(f.value) >= 12 && !spoken(f.name) {
 				tr.Redactor.Register("form value", f.value)
 			}
 		}
 	}
+}
+
+// spoken reports that a parameter of the authorization request or its answer is public.
+func spoken(parameter string) bool {
+	return slices.Contains([]string{"client_id", "code_challenge", "code_challenge_method", "iss", "redirect_uri", "resource", "response_mode", "response_type", "scope", "state"}, parameter)
 }
 
 var refreshTarget = regexp.MustCompile(`(?i)^\s*(\d*)(?:\.\d*)?\s*[;,]\s*(?:url\s*=\s*)?['"]?([^'"]+)`)

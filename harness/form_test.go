@@ -763,3 +763,16 @@ func TestResponseParameters(t *testing.T) {
 		}
 	}
 }
+
+// What a page hides in its forms may guard it, but not what every reader of the address has seen: a finding that names it is to be read.
+func TestWhatTheAddressSaysIsNoSecretOfItsForm(t *testing.T) {
+	tr := newTrace(t, testTarget("https://as.example"))
+	const uri, guard = "https://client.example/cb", "0123456789abcdef"
+	tr.registerHidden(&page{forms: []*form{{inputs: []input{{kind: "hidden", name: "redirect_uri", value: uri}, {kind: "hidden", name: "csrfmiddlewaretoken", value: guard}}}}})
+	if got := tr.Redactor.Text(uri); got != uri {
+		t.Errorf("the redirect URI became %q", got)
+	}
+	if got := tr.Redactor.Text(guard); got == guard {
+		t.Error("the guard of the form is told")
+	}
+}

@@ -424,7 +424,7 @@ func (t *Tester) MetadataAddresses() [2]string {
 
 // Document reads metadata as it is served, without the members of the target file; header fields are those of an attack.
 func (tr *Trace) Document(address string, header ...Field) (*Metadata, *Answer) {
-	r := Request{Step: "metadata", Method: "GET", URL: address, Header: append([]Field{{"Accept", "application/json"}}, header...)}
+	r := Request{Step: "metadata", Method: "GET", URL: address, Header: append([]Field{{"Accept", "application/json"}}, header...), outside: len(header) > 0}
 	for _, f := range header {
 		r.Changed = append(r.Changed, f.Name)
 	}

@@ -267,7 +267,7 @@ func (tr *Trace) registerPosted(body string) {
 	}
 	for name, all := range values {
 		for _, value := range all {
-			if len(value) >= 12 && name != "iss" && name != "state" && name != "username" && !strings.Contains(value, "://") && !strings.ContainsAny(value, " ") {
+			if len(value) >= 12 && !spoken(name) && name != "username" && !strings.Contains(value, "://") && !strings.ContainsAny(value, " ") {
 				tr.Redactor.Register("form value", value)
 			}
 		}

@@ -194,8 +194,8 @@ func (t *Tester) exchange(ctx context.Context, r *Request, p pacing) (*Answer, *
 	if r.As != nil {
 		key += " " + r.As.Name + " " + r.As.Thumbprint()
 	}
-	if r.Session != nil || r.Over != nil || r.MaxTLS != 0 {
-		p = fresh // a kept connection has made its handshake
+	if r.Session != nil || r.Over != nil || r.MaxTLS != 0 || r.outside {
+		p = fresh // a kept connection has made its handshake, from where it was
 	}
 	c := r.Over.take()
 	if c == nil {

@@ -40,6 +40,7 @@ type Request struct {
 	rendered bool         // a browser that renders pages made it: its cookies are in it
 	aside    bool         // a file that a page needs: its content is no evidence
 	stranger string       // the origin of the other site whose page makes the browser send it; "" for the server\'s own pages
+	outside  bool         // from another address of this machine than that at which servers expect their proxy
 	parting  bool         // sent also when the run has ended: it removes what popcheck left
 	held     *held        // one of several that go out at the same moment; nil for all others
 }
@@ -151,7 +152,16 @@ func (t *Tester) dial(ctx context.Context, target *url.URL, r *Request) (*connec
 			address = net.JoinHostPort(fixed, port)
 		}
 	}
-	raw, err := t.dialTCP(ctx, t.dialer(host), address, net.JoinHostPort(host, port))
+	dialer := t.dialer(host)
+	if r.outside && dialer.Control != nil {
+		// Servers believe what a proxy at 127.0.0.1 forwards, and from nowhere else (so do gunicorn and Uvicorn by default), and are right.
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+	}
+	raw, err := t.dialTCP(ctx, dialer, address, net.JoinHostPort(host, port))
+	if err != nil && dialer.LocalAddr != nil { // not every system has all of 127.0.0.0/8, and ::1 has no neighbour
+		dialer.LocalAddr = nil
+		raw, err = t.dialTCP(ctx, dialer, address, net.JoinHostPort(host, port))
+	}
 	if err != nil {
 		return nil, connectFailure(err)
 	}

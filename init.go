@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/popcheck/popcheck/harness"
 )
@@ -73,7 +74,11 @@ func (c *initCommand) draft(ctx context.Context, w streams) (string, error) {
 	defer context.AfterFunc(ctx, func() { t.Stop("the command was interrupted") })()
 	metadata := t.Trace(ctx, "init").Discover()
 	if metadata.Unreached {
-		return "", failure{exitIncomplete, fmt.Errorf("%s; is the server running, and the issuer right? A CA of its own is named with --ca", oneLine(metadata.Problem))}
+		hint := "is the server running, and the issuer right?"
+		if strings.Contains(metadata.Problem, string(harness.UntrustedServer)) {
+			hint = "here with --ca FILE"
+		}
+		return "", failure{exitIncomplete, fmt.Errorf("%s; %s", oneLine(metadata.Problem), hint)}
 	}
 	text := harness.Draft(target.Issuer, c.Resource, c.CA, metadata)
 	if said := metadata.String("issuer"); metadata.Problem == "" && said != target.Issuer {

@@ -21,6 +21,8 @@ const (
 	restBudget  = 30 * time.Minute
 	// honestTries is how often an honest call is sent that the target did not want to hear now.
 	honestTries = 6
+	// gatewayTries is the same for one that a gateway could not bring to the target: seven seconds are enough to start a server anew.
+	gatewayTries = 4
 	// Each time popcheck goes on at this part of its speed, down to slowestRate in requests per second.
 	slower      = 0.75
 	slowestRate = 0.5
@@ -133,6 +135,11 @@ func asksForRest(a *Answer, now time.Time) (wanted time.Duration, asked bool) {
 		return max(0, at.Sub(now)), true
 	}
 	return 0, true
+}
+
+// behindGateway reports whether a gateway answered because it had no answer of the target (RFC 9110 §15.6.3, §15.6.5).
+func behindGateway(a *Answer) bool {
+	return a.OK() && (a.Status == http.StatusBadGateway || a.Status == http.StatusGatewayTimeout)
 }
 
 // pace waits until the next request may be sent.

@@ -58,6 +58,8 @@ func TestAnHonestCallWaitsAsItIsTold(t *testing.T) {
 		"a date that is past":  {503, now.Add(-time.Hour).Format(http.TimeFormat), time.Second, 2 * time.Second},
 		"not said":             {429, "", time.Second, 2 * time.Second},
 		"not said, by 503":     {503, "", time.Second, 2 * time.Second},
+		"of a gateway":         {502, "", time.Second, 2 * time.Second},
+		"of a patient gateway": {504, "", time.Second, 2 * time.Second},
 		"not to be understood": {429, "soon", time.Second, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,10 +71,21 @@ func TestAnHonestCallWaitsAsItIsTold(t *testing.T) {
 			if waited := clock.waited(); waited < c.low-time.Second || waited > c.high {
 				t.Errorf("waited %s", waited)
 			}
-			if r := tr.Rests(); r == nil || r.Asked != 1 || r.PerSecond == 0 {
+			if r := tr.Rests(); r == nil || r.Asked != 1 || (r.PerSecond == 0) != (c.status == 502 || c.status == 504) {
 				t.Errorf("rests: %+v", r)
 			}
 		})
+	}
+}
+
+// A gateway that has lost its server is asked again for as long as a server takes to start, and no slower.
+func TestAGatewayWithoutServerIsBelievedSoon(t *testing.T) {
+	tr, clock, address, arrived := busy(t, 100, http.StatusBadGateway, "")
+	if a := tr.Do(Request{Step: "honest call", Method: "GET", URL: address}); a.Status != http.StatusBadGateway {
+		t.Errorf("%d", a.Status)
+	}
+	if n, waited := arrived.Load(), clock.waited(); n != gatewayTries || waited > 8*time.Second {
+		t.Errorf("%d requests, waited %s", n, waited)
 	}
 }
 

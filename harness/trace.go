@@ -82,11 +82,12 @@ func (tr *Trace) Do(r Request) *Answer {
 	}
 	for tries := 1; ; tries++ {
 		wanted, asked := asksForRest(answer, tr.Clock.Now())
-		if !asked {
+		gone := honest && tries < gatewayTries && behindGateway(answer)
+		if !asked && !gone {
 			tr.pacer.answered()
 			return answer
 		}
-		if err := tr.pacer.rest(tr.Clock.Now(), wanted, honest); err != nil {
+		if err := tr.pacer.rest(tr.Clock.Now(), wanted, honest && asked); err != nil {
 			tr.Stop(err.Error())
 		}
 		// Nothing was decided. An honest call may come again; an attack would be another attack then.
@@ -95,6 +96,9 @@ func (tr *Trace) Do(r Request) *Answer {
 			return answer
 		}
 		r.Step = step + " (again: the target had asked for rest)"
+		if gone {
+			r.Step = step + " (again: the gateway had not reached the target)"
+		}
 		answer = tr.send(&r, pace)
 	}
 }

@@ -271,7 +271,7 @@ func (r *runCommand) target() (target *harness.Target, file string, end func(), 
 		target, err := harness.LoadTarget(*r.Target)
 		return target, *r.Target, func() {}, err
 	}
-	reference, end, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Dialect: or(r.Dialect, ""), Named: true})
+	reference, end, err := startReference(fixtures.Options{Fault: or(r.Fault, ""), Dialect: or(r.Dialect, ""), Named: true, Version: version})
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -350,7 +350,7 @@ func (t *targetCommand) Run(ctx context.Context, w streams) error {
 		return fmt.Errorf("--listen names %d addresses; the target has three servers: issuer, mutual TLS, resources", n)
 	}
 	// By address: other tools can reach it too.
-	reference, end, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect, Login: t.Login, Listen: t.Listen, Dir: t.Dir})
+	reference, end, err := startReference(fixtures.Options{Fault: t.Fault, Dialect: t.Dialect, Login: t.Login, Listen: t.Listen, Dir: t.Dir, Version: version})
 	if err != nil {
 		return err
 	}

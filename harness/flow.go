@@ -165,7 +165,7 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 			}
 			requestURI = pushed.RequestURI
 		}
-		m = &Message{Method: "GET", URL: m.URL, Who: q.Who, Params: Params{{"client_id", c.ClientID}, {"request_uri", requestURI}}}
+		m = tr.byReference(m, requestURI)
 		changed = nil
 		if q.Beside != nil {
 			before := slices.Clone(m.Params)
@@ -188,6 +188,22 @@ func (tr *Trace) Authorize(q AuthorizationRequest) Outcome {
 	tr.Redactor.Register("code", front.Params.Get("code"))
 	o.Code = &Authorization{Client: c, Code: front.Params.Get("code"), PKCE: q.PKCE, RedirectURI: redirectURI, User: user, Response: front.Params, Front: front, State: state, RequestURI: requestURI}
 	return o
+}
+
+// byReference is the authorization request that stands for a pushed one: client_id and request_uri (RFC 9126 §4). OpenID Connect Core §6.2
+// has response_type and scope come again beside request_uri, and RFC 9101 §5 lets clients repeat them, for servers that insist on it.
+func (tr *Trace) byReference(pushed *Message, requestURI string) *Message {
+	m := &Message{Method: "GET", URL: tr.Metadata.String("authorization_endpoint"), Who: pushed.Who,
+		Params: Params{{"client_id", pushed.Who.Client.ClientID}, {"request_uri", requestURI}}}
+	if tr.Learned == nil || !tr.Learned.repeats {
+		return m
+	}
+	for _, name := range []string{"response_type", "scope"} {
+		if pushed.Params.count(name) > 0 {
+			m.Params.Add(name, pushed.Params.Get(name))
+		}
+	}
+	return m
 }
 
 // MustPush reports whether a client has to push its authorization requests, by its registration or by the server's word (RFC 9126 §5, §6).

@@ -37,9 +37,7 @@ func (tr *Trace) PushedToRedirect(q AuthorizationRequest, wanted string) Outcome
 	if pushed.State != Granted {
 		return pushed
 	}
-	m := &Message{Method: "GET", URL: tr.Metadata.String("authorization_endpoint"), Who: q.Who,
-		Params: Params{{"client_id", q.Who.Client.ClientID}, {"request_uri", pushed.RequestURI}}}
-	return tr.redirected(q, m, nil, wanted)
+	return tr.redirected(q, tr.byReference(tr.authorizationMessage(&q), pushed.RequestURI), nil, wanted)
 }
 
 // redirected tells whether the browser ends at the wanted address.

@@ -68,6 +68,7 @@ type Learned struct {
 	challenged map[string]bool   // addresses that asked for a nonce
 	nonceless  map[string]bool   // addresses that took a proof without one, of servers that ask elsewhere
 	namesDPoP  map[string]bool   // resources whose challenges name DPoP
+	repeats    bool              // response_type and scope come to the authorization endpoint again, beside request_uri
 }
 
 // Trial finds a trial; nil when it was not made.
@@ -366,16 +367,36 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 // obtainAtFirst is Obtain for a client of which nothing is known yet. RFC 7523 §3 leaves open which name of itself a server wants as
 // the audience of a client assertion: it is the issuer by now, and was the address of the token endpoint.
 func (tr *Trace) obtainAtFirst(who Identity, grant string) Outcome {
-	o := tr.Obtain(who, grant)
+	obtain := func() Outcome { return tr.Obtain(who, grant) }
+	o := obtain()
+	if grant == CodeGrant && tr.MustPush(who.Client) {
+		o = tr.repeated(o, obtain)
+	}
 	endpoint := tr.Metadata.String("token_endpoint")
 	if o.State != Refused || o.At != "the token endpoint" || o.Status < 400 || o.Status > 401 || !who.Client.asserts() || tr.keys.audience(who.Client) != "" || endpoint == "" {
 		return o
 	}
 	tr.addressAssertions(who.Client, endpoint)
-	if again := tr.Obtain(who, grant); again.State == Granted {
+	if again := obtain(); again.State == Granted {
 		return again
 	}
 	tr.addressAssertions(who.Client, "")
+	return o
+}
+
+// repeated makes a pushed request that the authorization endpoint refused once more, with response_type and scope beside its request_uri.
+// Where that helps, all others have them too.
+func (tr *Trace) repeated(o Outcome, try func() Outcome) Outcome {
+	l := tr.Learned
+	if o.State != Refused || o.At != "the authorization endpoint" || l.repeats {
+		return o
+	}
+	l.repeats = true
+	if again := try(); again.State == Granted {
+		l.set("par", Yes, l.Capabilities["par"].How+"; observed: response_type and scope have to come again beside request_uri (OpenID Connect Core §6.2)")
+		return again
+	}
+	l.repeats = false
 	return o
 }
 
@@ -432,7 +453,8 @@ func (tr *Trace) tryEndpoints(trial *Trial) {
 }
 
 // tryPushes shows which public clients may push their requests. RFC 9126 §2 has clients authenticate there as at the token endpoint; a
-// server may take pushed requests of confidential clients only. Where nobody may, the controls say what is wrong.
+// server may take pushed requests of confidential clients only. Where nobody may, the controls say what is wrong. The first request that is
+// taken is used as well, to see what the authorization endpoint wants beside it.
 func (t *Tester) tryPushes(tr *Trace) {
 	if !t.Metadata.Has("pushed_authorization_request_endpoint") {
 		return
@@ -444,10 +466,13 @@ func (t *Tester) tryPushes(tr *Trace) {
 			continue
 		}
 		tried[trial.Client] = true
-		o := tr.Push(AuthorizationRequest{Who: t.Honest(trial.Client, trial.Binding)})
+		who := t.Honest(trial.Client, trial.Binding)
+		o := tr.Push(AuthorizationRequest{Who: who})
 		switch {
-		case o.State == Granted:
+		case o.State == Granted && !served:
 			served = true
+			authorize := func() Outcome { return tr.Authorize(AuthorizationRequest{Who: who, Via: PushedRequest}) }
+			tr.repeated(authorize(), authorize)
 		case o.State == Refused && trial.Client.Public():
 			refused[trial.Client] = "observed: client " + trial.Client.Name + " cannot push requests (" + o.String() + "), and others can"
 		}
@@ -608,6 +633,10 @@ func (t *Tester) advice(c *Client, grant, what string) string {
 		s += "; name in introspection_client one that may ask about these tokens (it may have to be in their audience), or leave it out"
 	case grant == JWTBearerGrant:
 		s += "; check assertion_issuer"
+	case c.TokenParameters["resource"] == "" && slices.ContainsFunc(t.Target.Resources, func(r Resource) bool {
+		return r.Indicator != "" && strings.HasSuffix(what, " at "+r.Name)
+	}):
+		s += "; it was asked for without a resource (RFC 8707): where the server wants one, add authorization_parameters: {resource: …} and token_parameters: {resource: …} to this client"
 	}
 	return s
 }

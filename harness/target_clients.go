@@ -56,6 +56,7 @@ func (l *targetLoader) client(table yamlTable) Client {
 	return c
 }
 
+// grants are those of the registration. Whoever stands for a resource server may have none: it only asks about tokens (RFC 7662 §2.1).
 func (l *targetLoader) grants(table yamlTable) []string {
 	at, ok := table.values["grant_types"]
 	if !ok {
@@ -65,10 +66,18 @@ func (l *targetLoader) grants(table yamlTable) []string {
 		grant := l.oneOf(at, grantTypes())
 		return grant, grant != ""
 	})
-	if at.node.Kind == yaml.SequenceNode && len(at.node.Content) == 0 {
-		l.problem(at, "is an empty list", "list the grants that the client may use")
+	if at.node.Kind == yaml.SequenceNode && len(at.node.Content) == 0 && !l.introspects(table) {
+		l.problem(at, "is an empty list", "list the grants that the client may use; only introspection_client may have none")
 	}
 	return all
+}
+
+// introspects reports whether a client is the one that introspection_client names.
+func (l *targetLoader) introspects(table yamlTable) bool {
+	return l.introspector != "" && slices.ContainsFunc([]string{"client_id", "name"}, func(key string) bool {
+		at, ok := table.values[key]
+		return ok && at.node.Value == l.introspector
+	})
 }
 
 func (l *targetLoader) parameters(table yamlTable, key string, reserved []string) map[string]string {

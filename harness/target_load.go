@@ -129,6 +129,8 @@ type targetLoader struct {
 	problems  []TargetProblem
 	lines     map[string]int // of every key path that was visited
 	target    *Target
+
+	introspector string // what introspection_client says, before the clients are read
 }
 
 // --- the sections ---
@@ -147,6 +149,9 @@ func (l *targetLoader) fill(t *Target, at yamlPlace) {
 	root, ok := l.table(at, targetKeys())
 	if !ok {
 		return
+	}
+	if at, ok := root.values["introspection_client"]; ok {
+		l.introspector = at.node.Value
 	}
 	sections := map[string]func(yamlPlace){
 		"metadata":         func(at yamlPlace) { t.Metadata = l.metadata(at) },

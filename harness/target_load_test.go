@@ -438,7 +438,7 @@ func badSamples() map[string]badSample {
 		"subject, no tls":     {withClient(keyLine, keyLine+"    tls_client_auth_san_dns: a\n"), "clients[0].tls_client_auth_san_dns: is for clients with the method tls_client_auth", schemaRefuses},
 		"subject, ip":         {withCertificate("{cert: bank.crt, key: bank.key}\n    tls_client_auth_san_ip: a"), `clients[0].tls_client_auth_san_ip: "a" is no IP address`, schemaSilent},
 		"grant":               {withClient("[client_credentials]", "[client_credential]"), `clients[0].grant_types[0]: "client_credential" is unknown; did you mean client_credentials?`, schemaRefuses},
-		"no grants":           {withClient("[client_credentials]", "[]"), "clients[0].grant_types: is an empty list", schemaRefuses},
+		"no grants":           {withClient("[client_credentials]", "[]"), "clients[0].grant_types: is an empty list", schemaSilent},
 		"grant twice":         {withClient("[client_credentials]", "[client_credentials, client_credentials]"), "clients[0].grant_types[1]: is in the list twice", schemaRefuses},
 		"no redirect":         {strings.Replace(users, "    redirect_uris: [https://client.example/cb]\n", "", 1), "t.yaml:3: clients[0]: needs redirect_uris", schemaRefuses},
 		"empty redirects":     {strings.Replace(users, "[https://client.example/cb]", "[]", 1), "clients[0]: needs redirect_uris", schemaRefuses},

@@ -430,6 +430,11 @@ func codeBinding(s *expect.Suite) {
 	par := expect.Place{Endpoint: "par", Client: trial.Client.Name}
 	pushed := byParameter
 	pushed.Via = harness.PushedRequest
+	silent := func(c *expect.Case) func() harness.Outcome {
+		return func() harness.Outcome {
+			return redeem(c, harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest}, who)
+		}
+	}
 	s.It(k.PARContradiction, par, func(c *expect.Case) {
 		both := byProof
 		both.Change = announced(who.Key)
@@ -441,13 +446,12 @@ func codeBinding(s *expect.Suite) {
 		c.Refuses(answer, k.PARContradiction.Refusal)
 	})
 	s.It(k.PARJKT, par, func(c *expect.Case) {
-		honest := func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }
-		c.Expect(c.Between(honest, func() harness.Outcome { return redeem(c, pushed, who) }, "the honest flow")).To(expect.BeAccepted())
-		c.Expect(c.Between(honest, func() harness.Outcome { return redeem(c, pushed, thief) }, "the honest flow")).To(expect.BeRefused())
+		c.Expect(c.Between(silent(c), func() harness.Outcome { return redeem(c, pushed, who) }, "the pushed request that announces no key")).To(expect.BeAccepted())
+		c.Expect(c.Between(silent(c), func() harness.Outcome { return redeem(c, pushed, thief) }, "the pushed request that announces no key")).To(expect.BeRefused())
 		c.Passes("a code with a pushed dpop_jkt is redeemed with that key only")
 	})
 	s.It(k.PARHeader, par, func(c *expect.Case) {
-		answer := c.Between(func() harness.Outcome { return c.Obtained(who, harness.CodeGrant) }, func() harness.Outcome { return redeem(c, byProof, who) }, "the honest flow")
+		answer := c.Between(silent(c), func() harness.Outcome { return redeem(c, byProof, who) }, "the pushed request that announces no key")
 		c.Expect(answer).To(expect.BeAccepted())
 		c.Passes("a pushed request with a proof leads to a token")
 	})

@@ -432,6 +432,9 @@ func codeBinding(s *expect.Suite) {
 	pushed.Via = harness.PushedRequest
 	silent := func(c *expect.Case) func() harness.Outcome {
 		return func() harness.Outcome {
+			if o := c.Obtained(who, harness.CodeGrant); o.State != harness.Granted {
+				return o
+			}
 			return redeem(c, harness.AuthorizationRequest{Who: who, Via: harness.PushedRequest}, who)
 		}
 	}

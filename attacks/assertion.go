@@ -90,6 +90,11 @@ func macs(pick func(asPEM, asJWK [][]byte) [][]byte) []harness.AssertionChange {
 func pemForms(asPEM, _ [][]byte) [][]byte { return asPEM }
 func jwkForms(_, asJWK [][]byte) [][]byte { return asJWK }
 
+// audienceNear is an audience that begins with the issuer and is another: as a host, where the issuer has neither port nor path.
+func audienceNear(ending string) harness.AssertionChange {
+	return func(a *harness.Assertion) { a.Claims.Set("aud", a.Facts.Tester.Target.Issuer+ending) }
+}
+
 const otherServer = "https://other-server.popcheck.example"
 
 // ClientAssertions are the attacks on private_key_jwt.
@@ -119,6 +124,7 @@ func ClientAssertions() []AssertionAttack {
 		why(row("client-assertion-no-sub", "refuses a client assertion without sub", "2", harness.Medium, "TOKEN-AS-07.5", same, leavesOut("sub")), claims),
 		why(row("client-assertion-no-aud", "refuses a client assertion without aud", "3", harness.High, "TOKEN-AS-07.6", "require the server itself in aud", leavesOut("aud")), captured),
 		why(row("client-assertion-aud-other", "refuses a client assertion for another server", "3", harness.Critical, "TOKEN-AS-07.7", "require the server itself in aud", asserts("aud", otherServer)), captured),
+		why(row("client-assertion-aud-near", "refuses a client assertion for a server whose name begins like its own", "3", harness.High, "TOKEN-AS-07.14", "compare aud with the server's own names as a whole, letter by letter", audienceNear(".attacker.example"), audienceNear("-other")), captured),
 		why(row("client-assertion-no-exp", "refuses a client assertion without exp", "4", harness.Medium, "TOKEN-AS-07.9", "require exp, and compare it with the clock", leavesOut("exp")), forEver),
 		why(row("client-assertion-expired", "refuses a client assertion that expired an hour ago", "4", harness.High, "TOKEN-AS-07.10", "require exp, and compare it with the clock", at("exp", -time.Hour)), forEver),
 		why(row("client-assertion-not-yet", "refuses a client assertion that is not valid yet (nbf)", "5", harness.Medium, "TOKEN-AS-07.11", "compare nbf with the clock", at("nbf", time.Hour)), claims),

@@ -72,11 +72,14 @@ func Pages() PageChecks {
 
 // WrongCredential is a credential of the client that is not right.
 func WrongCredential(m *harness.Message, f harness.Facts) {
-	if m.Who.Client.ClientSecret == "" {
+	switch {
+	case m.Params.Get("client_assertion") != "":
+		edit("client_assertion", AlterEnd)(m, f) // its signature
+	case m.Who.Client.SendsSecret():
+		secretAs(otherLast)(m, f)
+	default:
 		WithoutCredential(m, f)
-		return
 	}
-	secretAs(otherLast)(m, f)
 }
 
 // SmallestRoom is how many bits a value must have room for where it is not to be guessed in practice, and AskedRoom what RFC 6749

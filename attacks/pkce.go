@@ -16,6 +16,7 @@ const (
 	PublicAndConfidential Clients = iota
 	PublicOnly
 	ConfidentialOnly
+	SecretOnly       // a confidential client that sends a secret
 	PKCEOptionalOnly // a client that may leave PKCE out
 	EveryMethod      // one confidential client of each authentication method
 	EveryClient      // each, with the binding that it uses: a server may look at the verifier only where nothing else binds
@@ -88,6 +89,7 @@ const (
 	Alone            Need = iota
 	Transaction           // another transaction of the same client and user, begun before
 	LaterTransaction      // another one, begun when the code had been issued
+	SameState             // such a one with the state of the first, which comes to the client with the code
 	OtherUser             // another transaction of the same client, by another user, begun when the code had been issued
 	OtherClient           // another client redeems
 	OtherCredential       // another client's credential is at hand
@@ -215,6 +217,9 @@ func Codes() []CodeAttack {
 		{Check: Check{ID: "pkce-verifier-of-later-transaction", Title: "refuses the verifier of a transaction that began later", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.1", Why: "whoever can start another authorization in the user's browser replaces the challenge of a code", Fix: "store challenge and method with the one code they came with"},
 			Needs2: LaterTransaction, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
+		{Check: Check{ID: "pkce-verifier-of-same-state", Title: "refuses the verifier of a later transaction with the same state", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: invalidGrant(), Covers: "PKCE-AS-06.4", Why: "state stands beside the code in the redirect: who reads both replaces the challenge by one of its own", Fix: "store challenge and method with the one code they came with, not under state"},
+			Needs2: SameState, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}},
 		{Check: Check{ID: "pkce-code-of-other-user", Title: "refuses the code of one user with the verifier of another user's session", Clause: rfc7636("4.4"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.CodeInjection, Refusal: invalidGrant(), Covers: "PKCE-AS-06.2", Needs: "second-user", Why: "an attacker is logged in as the victim by an injected code", Fix: "store challenge and method with the one code they came with"},
 			Needs2: OtherUser, Redeem: []harness.Change{setTo("code_verifier", func(f harness.Facts) string { return f.Other.PKCE.Verifier })}, Also: []Variant{Pushed}},
@@ -313,12 +318,12 @@ func Codes() []CodeAttack {
 			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.1", Why: "one of the two defences against injected codes is missing; PKCE is the other", Fix: "require the parameter when it was in the authorization request"},
 			Redeem: []harness.Change{drop("redirect_uri")}},
 		{Check: Check{ID: "redirect-uri-of-other-place", Title: "refuses another registered redirect_uri at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.High,
-			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.2", Needs: "second-redirect-uri", Why: "a code that leaked at one redirect URI can be injected at another", Fix: "compare with the value that is stored with the code"},
+			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.2 CODE-AS-05.6", Needs: "second-redirect-uri", Why: "a code that leaked at one redirect URI can be injected at another", Fix: "compare with the value that is stored with the code"},
 			Redeem: []harness.Change{func(m *harness.Message, _ harness.Facts) {
 				if uris := m.Who.Client.RedirectURIs; len(uris) > 1 {
 					m.Params.Set("redirect_uri", uris[1])
 				}
-			}}},
+			}}, Also: []Variant{Pushed}},
 		{Check: Check{ID: "redirect-uri-unregistered-at-token", Title: "refuses an unregistered redirect_uri at the token endpoint", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.High,
 			Threat: harness.CodeInjection, Refusal: grantOrRequest(), Covers: "CODE-AS-05.3", Why: "a code that was caught at an attacker's address can be redeemed", Fix: "compare with the value that is stored with the code"},
 			Redeem: []harness.Change{set("redirect_uri", "https://attacker.example/cb")}},
@@ -327,10 +332,10 @@ func Codes() []CodeAttack {
 			Clients: ConfidentialOnly, Redeem: []harness.Change{WithoutCredential}},
 		{Check: Check{ID: "client-secret-wrong", Title: "refuses a wrong client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.2", Needs: "client-secret", Why: "anyone can redeem codes in the name of the client", Fix: "compare the whole secret", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Redeem: []harness.Change{secretAs(otherLast)}},
+			Clients: SecretOnly, Redeem: []harness.Change{secretAs(otherLast)}},
 		{Check: Check{ID: "client-secret-cut", Title: "refuses the beginning of the client secret", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.4", Needs: "client-secret", Why: "the secret can be guessed character by character", Fix: "compare the whole secret, in constant time", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Redeem: []harness.Change{secretAs(func(s string) string { return s[:max(1, len(s)-1)] })}},
+			Clients: SecretOnly, Redeem: []harness.Change{secretAs(func(s string) string { return s[:max(1, len(s)-1)] })}},
 		{Check: Check{ID: "code-of-named-client", Title: "takes the client that authenticates for the one that asks, not the one that is named in the body", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-04.3", Needs: "confidential-client second-client", Why: impersonates, Fix: "refuse a client_id that is not that of the client which authenticated"},
 			Clients: ConfidentialOnly, Needs2: OtherClient, Other: authenticatesBeside, Redeem: []harness.Change{setTo("client_id", func(f harness.Facts) string { return f.Client.ClientID })}},
@@ -345,16 +350,16 @@ func Codes() []CodeAttack {
 			Clients: PublicOnly, Redeem: []harness.Change{editRedirect(OtherPathCase)}},
 		{Check: Check{ID: "client-secret-wrong-in-body", Title: "refuses a wrong client secret in the body", Clause: rfc6749("2.3.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.3", Needs: "client-secret", Why: "anyone can redeem codes in the name of the client", Fix: "compare the secret wherever it comes from", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Redeem: []harness.Change{secretInBody(func(f harness.Facts, own string) string { return otherLast(own) })}},
+			Clients: SecretOnly, Redeem: []harness.Change{secretInBody(func(f harness.Facts, own string) string { return otherLast(own) })}},
 		{Check: Check{ID: "client-secret-in-query", Title: "takes no client secret from the URL", Clause: rfc6749("2.3.1"), Level: harness.Should, Severity: harness.Medium,
 			Threat: harness.Leakage, Refusal: invalidClient("invalid_request"), Covers: "CODE-AS-07.5", Needs: "client-secret", Why: "the client's secret ends in logs and histories of everything between client and server", Fix: "read credentials from the Authorization header or the body only"},
-			Clients: ConfidentialOnly, Redeem: []harness.Change{secretInQuery}},
+			Clients: SecretOnly, Redeem: []harness.Change{secretInQuery}},
 		{Check: Check{ID: "client-credentials-of-two", Title: "refuses two client credentials of which one is wrong", Clause: rfc6749("2.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-07.6", Needs: "client-secret second-client", Why: impersonates, Fix: "refuse a request with more than one method of client authentication", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Needs2: OtherClient, Other: (*harness.Client).SendsSecret, Redeem: []harness.Change{besideOwnCredential}},
+			Clients: SecretOnly, Needs2: OtherClient, Other: (*harness.Client).SendsSecret, Redeem: []harness.Change{besideOwnCredential}},
 		{Check: Check{ID: "client-secret-of-other-client", Title: "refuses the secret of another client", Clause: rfc6749("4.1.3"), Level: harness.Must, Severity: harness.Critical,
 			Threat: harness.ClientImpersonation, Refusal: anyOfTheTwo, Covers: "CODE-AS-07.7", Needs: "client-secret second-client", Why: impersonates, Fix: "compare with the secret of the client that is named", Harm: WrongLogins},
-			Clients: ConfidentialOnly, Needs2: OtherCredential, Other: (*harness.Client).SendsSecret, Redeem: []harness.Change{
+			Clients: SecretOnly, Needs2: OtherCredential, Other: (*harness.Client).SendsSecret, Redeem: []harness.Change{
 				func(m *harness.Message, f harness.Facts) {
 					secretAs(func(string) string { return f.Client.ClientSecret })(m, f)
 				},

@@ -89,13 +89,13 @@ func PushLeeways() []time.Duration {
 type PushedChecks struct {
 	PushWithoutCredential, PushedByOther, PushedTwice, RedirectURI Check
 	WrongCredential, InNameOfOther, InNoName, Audience             Check
-	Scope, PushedTwiceElsewhere, Answer, Foreign, Expired/* --slow */ Check
+	RedirectBeside, Scope, PushedTwiceElsewhere, Answer, Foreign, Expired/* --slow */ Check
 }
 
 // All are those that need no waiting.
 func (p PushedChecks) All() []Check {
 	return []Check{p.PushWithoutCredential, p.PushedByOther, p.PushedTwice, p.RedirectURI, p.WrongCredential, p.InNameOfOther, p.InNoName, p.Audience,
-		p.Scope, p.PushedTwiceElsewhere, p.Answer, p.Foreign}
+		p.RedirectBeside, p.Scope, p.PushedTwiceElsewhere, p.Answer, p.Foreign}
 }
 
 // PushedSingles returns the single checks of pushed requests.
@@ -133,6 +133,8 @@ func PushedSingles() PushedChecks {
 			Threat:  harness.CodeInjection,
 			Refusal: harness.Refusal{Status: []int{302, 303, 400}, Errors: nil, Where: []harness.Where{harness.OnPage, harness.InRedirect, harness.InBody}},
 			Covers:  "PAR-AS-04.1 PAR-AS-04.3", Needs: "par", Why: "whoever sees the authorization URL can start the same authorization again", Fix: "delete the request when it was used"},
+		RedirectBeside: Check{ID: "par-redirect-uri-beside-request-uri", Title: "does not redirect to a redirect_uri that stands beside the request_uri", Clause: rfc9126("4"), Level: harness.Must, Severity: harness.Critical,
+			Threat: harness.CodeInterception, Refusal: used, Covers: "PAR-AS-03.3", Needs: "par", Why: "whoever can edit the authorization URL has the user's code sent to an address of its own", Fix: "take every parameter from the pushed request (RFC 9101 §6.3)"},
 		RedirectURI: Check{ID: "par-redirect-uri-unregistered", Title: "refuses an unregistered redirect_uri in a pushed request", Clause: rfc9126("2.1"), Level: harness.Must, Severity: harness.Critical,
 			Threat:  harness.CodeInterception,
 			Refusal: harness.Refusal{Status: []int{302, 303, 400, 401, 403}, Errors: nil, Where: []harness.Where{harness.OnPage, harness.InRedirect, harness.InBody}},

@@ -43,6 +43,8 @@ func Refreshes() []RefreshAttack {
 			Clients: EveryMethod, Refresh: []harness.Change{WithoutCredential}},
 		{Check: authenticated("refresh-secret-wrong", "refuses to refresh with a wrong client secret", "refresh client-secret", "REFRESH-AS-02.2"),
 			Clients: EveryMethod, Refresh: []harness.Change{secretAs(otherLast)}},
+		{Check: authenticated("refresh-assertion-wrong", "refuses to refresh with a client assertion whose signature is wrong", "refresh private-key-jwt", "REFRESH-AS-02.4"),
+			Clients: EveryMethod, Refresh: []harness.Change{WrongCredential}},
 		{Check: Check{ID: "refresh-client-id-missing", Title: "refuses a public client's refresh token without client_id", Clause: rfc6749("3.2.1"), Level: harness.Hardening, Severity: harness.Low,
 			Threat: harness.ClientImpersonation, Refusal: invalidClient("invalid_request", "invalid_grant"), Covers: "REFRESH-AS-01.3", Needs: "refresh public-client", Harm: RevokesGrants,
 			Why: "the client that a token belongs to is never compared with the one that sends it", Fix: "require client_id of clients without a credential, and compare it with the owner of the token"},

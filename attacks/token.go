@@ -70,10 +70,10 @@ func Introspections() []IntrospectionAttack {
 			return c
 		}(), Callers: []harness.Change{asPublicClient}},
 		{Check: func() Check {
-			c := caller("introspection-secret-wrong", "answers no introspection with a wrong client secret", "TOKEN-AS-11.2")
-			c.Needs += " client-secret"
+			c := caller("introspection-secret-wrong", "answers no introspection with a wrong client secret or assertion", "TOKEN-AS-11.2")
+			c.Needs += " confidential-client"
 			return c
-		}(), Callers: []harness.Change{secretAs(otherLast)}},
+		}(), Callers: []harness.Change{WrongCredential}},
 		{Check: value("introspection-unknown-token", "calls a token inactive that nobody issued", "", "TOKEN-AS-12.1", opens, "answer active=false to what is not found"),
 			Value: func(string) string { return harness.Random(32) }},
 		{Check: value("introspection-altered-token", "calls a token inactive in which one character was changed", "", "TOKEN-AS-12.2", opens, "compare the whole value, or verify its signature"), Value: AlterEnd},
@@ -109,14 +109,14 @@ func changedClaim(token string) string {
 
 // TokenChecks are the single checks of the endpoints that clients call directly.
 type TokenChecks struct {
-	NoStore, NoStoreElsewhere                             Check
-	IntrospectRevoked, IntrospectHint                     Check
-	RevokeOfOther, RevokeNoCredential, RevokeUnknown      Check
-	RevokedAccessToken, RevokedRefreshToken, RevokedGrant Check
+	NoStore, NoStoreElsewhere                                               Check
+	IntrospectRevoked, IntrospectHint                                       Check
+	RevokeOfOther, RevokeNoCredential, RevokeWrongCredential, RevokeUnknown Check
+	RevokedAccessToken, RevokedRefreshToken, RevokedGrant                   Check
 }
 
 func (t TokenChecks) all() []Check {
-	return []Check{t.NoStore, t.NoStoreElsewhere, t.IntrospectRevoked, t.IntrospectHint, t.RevokeOfOther, t.RevokeNoCredential, t.RevokeUnknown,
+	return []Check{t.NoStore, t.NoStoreElsewhere, t.IntrospectRevoked, t.IntrospectHint, t.RevokeOfOther, t.RevokeNoCredential, t.RevokeWrongCredential, t.RevokeUnknown,
 		t.RevokedAccessToken, t.RevokedRefreshToken, t.RevokedGrant}
 }
 
@@ -139,6 +139,8 @@ func DirectEndpoints() TokenChecks {
 			Covers: "TOKEN-AS-13.1", Needs: "revocation refresh second-client", Harm: RevokesGrants, Why: "whoever sees a token can log its user out", Fix: "compare the client with the owner of the token before it is revoked"},
 		RevokeNoCredential: Check{ID: "revocation-credential-missing", Title: "revokes nothing for a confidential client without its credential", Clause: rfc7009("2.1"), Level: harness.Should, Severity: harness.Medium, Threat: harness.DenialOfService, Refusal: foreign,
 			Covers: "TOKEN-AS-13.2", Needs: "revocation refresh confidential-client", Harm: WrongLogins, Why: "whoever sees a token can log its user out", Fix: "authenticate the client as at the token endpoint"},
+		RevokeWrongCredential: Check{ID: "revocation-credential-wrong", Title: "revokes nothing for a client with a wrong secret or assertion", Clause: rfc7009("2.1"), Level: harness.Should, Severity: harness.Medium, Threat: harness.DenialOfService, Refusal: foreign,
+			Covers: "TOKEN-AS-13.7", Needs: "revocation refresh confidential-client", Harm: WrongLogins, Why: "whoever sees a token can log its user out", Fix: "authenticate the client as at the token endpoint"},
 		RevokeUnknown: Check{ID: "revocation-unknown-token", Title: "answers 200 to the revocation of a token that it does not know", Clause: rfc7009("2.2"), Level: harness.Hardening, Severity: harness.Info, Threat: harness.Interoperability,
 			Covers: "TOKEN-AS-13.3", Needs: "revocation refresh", Why: "clients take the answer for a failure, and try again", Fix: "answer 200: the token is not valid, as was asked"},
 		RevokedAccessToken: Check{ID: "revoked-access-token", Title: "ends an access token that was revoked", Clause: rfc7009("2.1"), Level: harness.Should, Severity: harness.High, Threat: harness.TokenReplay, Refusal: invalidToken(),

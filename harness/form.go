@@ -225,7 +225,7 @@ func (tr *Trace) registerHidden(p *page) {
 
 // spoken reports that a parameter of the authorization request or its answer is public.
 func spoken(parameter string) bool {
-	return slices.Contains([]string{"client_id", "code_challenge", "code_challenge_method", "iss", "redirect_uri", "resource", "response_mode", "response_type", "scope", "state"}, parameter)
+	return slices.Contains([]string{"client_id", "code_challenge", "code_challenge_method", "error", "error_description", "error_uri", "iss", "redirect_uri", "resource", "response_mode", "response_type", "scope", "state"}, parameter)
 }
 
 var refreshTarget = regexp.MustCompile(`(?i)^\s*(\d*)(?:\.\d*)?\s*[;,]\s*(?:url\s*=\s*)?['"]?([^'"]+)`)

@@ -37,7 +37,11 @@ func (tr *Trace) PushedToRedirect(q AuthorizationRequest, wanted string) Outcome
 	if pushed.State != Granted {
 		return pushed
 	}
-	return tr.redirected(q, tr.byReference(tr.authorizationMessage(&q), pushed.RequestURI), nil, wanted)
+	m := tr.byReference(tr.authorizationMessage(&q), pushed.RequestURI)
+	if q.Beside != nil {
+		q.Beside(m, Facts{Tester: tr.Tester, PKCE: q.PKCE})
+	}
+	return tr.redirected(q, m, nil, wanted)
 }
 
 // redirected tells whether the browser ends at the wanted address.

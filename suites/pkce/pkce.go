@@ -68,6 +68,8 @@ func clientsOf(s *expect.Suite, kind attacks.Clients) []*harness.Trial {
 	switch kind {
 	case attacks.PublicOnly:
 		out = []*harness.Trial{public}
+	case attacks.SecretOnly:
+		out = []*harness.Trial{pick((*harness.Client).SendsSecret)}
 	case attacks.ConfidentialOnly:
 		out = []*harness.Trial{confidential}
 	case attacks.EveryClient:
@@ -94,7 +96,8 @@ func whyNoClient(s *expect.Suite, a attacks.CodeAttack) string {
 		return why
 	}
 	kind := map[attacks.Clients]string{attacks.PublicOnly: "public ", attacks.ConfidentialOnly: "confidential "}[a.Clients]
-	return "the target file names no " + kind + "client with the authorization_code grant that could get a token"
+	with := map[attacks.Clients]string{attacks.SecretOnly: "a client_secret and "}[a.Clients]
+	return "the target file names no " + kind + "client with " + with + "the authorization_code grant that could get a token"
 }
 
 // unfit says why a row does not apply to a client, or "".
@@ -116,10 +119,6 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 		case "second-redirect-uri":
 			if len(t.Client.RedirectURIs) < 2 {
 				return "client " + t.Client.Name + " has one redirect_uri only"
-			}
-		case "client-secret":
-			if !t.Client.SendsSecret() {
-				return "client " + t.Client.Name + " has no client_secret"
 			}
 		case "letters-in-path":
 			if uri := t.Client.RedirectURIs[0]; attacks.OtherPathCase(uri) == uri {
@@ -233,7 +232,7 @@ func pairFor(c *expect.Case, a attacks.CodeAttack) func() harness.PKCEPair {
 // party is whom and what an attack takes part of, beside the transaction that is attacked.
 type party struct {
 	transaction *harness.Authorization
-	later       func() harness.Outcome // begins the other transaction when the code has been issued
+	later       func(*harness.Authorization) harness.Outcome // begins the other transaction when the code has been issued
 	redeems     harness.Identity
 	against     *harness.Client  // whom the change of the redemption may name
 	before      bool             // the code is redeemed honestly first
@@ -252,7 +251,12 @@ func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tr
 		if a.Needs2 == attacks.OtherUser && len(c.Target.Users) > 1 {
 			q.User = &c.Target.Users[1]
 		}
-		p.later = func() harness.Outcome { return c.Authorize(q) }
+		p.later = func(*harness.Authorization) harness.Outcome { return c.Authorize(q) }
+	case attacks.SameState:
+		p.later = func(first *harness.Authorization) harness.Outcome {
+			q.Change = setting("state", first.State)
+			return c.Authorize(q)
+		}
 	case attacks.OtherClient, attacks.OtherCredential:
 		fits := a.Other
 		if fits == nil {
@@ -290,7 +294,7 @@ func flow(c *expect.Case, redeems harness.Identity, q harness.AuthorizationReque
 		return o
 	}
 	if p != nil && p.later != nil {
-		other := p.later()
+		other := p.later(o.Code)
 		if other.State != harness.Granted || other.Code == nil {
 			return harness.Outcome{At: other.At, Why: "the other transaction was refused: " + other.String()}
 		}

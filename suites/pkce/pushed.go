@@ -74,6 +74,13 @@ func pushedRequests(s *expect.Suite) {
 		}
 		c.Refuses(answer, f.PushedTwice.Refusal)
 	})
+	const wanted = "https://attacker.example/cb"
+	s.It(f.RedirectBeside, at, func(c *expect.Case) {
+		answer := c.Between(pushedFlow(c, who), func() harness.Outcome {
+			return c.PushedToRedirect(harness.AuthorizationRequest{Who: who, Beside: setting("redirect_uri", wanted)}, wanted)
+		}, "the honest pushed request")
+		c.Refuses(answer, f.RedirectBeside.Refusal)
+	})
 	for _, t := range trials {
 		pushedRedirect(s, f.RedirectURI, t)
 	}

@@ -64,6 +64,9 @@ func refreshRow(s *expect.Suite, a attacks.RefreshAttack) {
 	if strings.Contains(a.Needs, "client-secret") {
 		trials = slices.DeleteFunc(trials, func(t *harness.Trial) bool { return !t.Client.SendsSecret() })
 	}
+	if strings.Contains(a.Needs, "private-key-jwt") {
+		trials = slices.DeleteFunc(trials, func(t *harness.Trial) bool { return t.Client.TokenEndpointAuthMethod != privateKeyJWT })
+	}
 	if len(trials) == 0 {
 		why := s.Missing(a.Check)
 		if why == "" {

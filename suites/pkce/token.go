@@ -149,8 +149,8 @@ func introspection(s *expect.Suite) {
 		case len(a.Callers) > 0 && caller.Public():
 			s.Skip(a.Check, place, "declared: the introspection client "+caller.Name+" has no credential")
 			continue
-		case strings.Contains(a.Needs, "client-secret") && !caller.SendsSecret():
-			s.Skip(a.Check, place, "declared: the introspection client "+caller.Name+" has no client_secret")
+		case strings.Contains(a.Needs, "confidential-client") && !hasSecretOrKey(caller):
+			s.Skip(a.Check, place, "declared: the introspection client "+caller.Name+" has neither client_secret nor private_key")
 			continue
 		}
 		s.It(a.Check, place, func(c *expect.Case) {
@@ -238,7 +238,7 @@ func revocation(s *expect.Suite) {
 	k := attacks.DirectEndpoints()
 	trials := refreshersOf(s, attacks.PublicAndConfidential)
 	if len(trials) == 0 {
-		for _, check := range []attacks.Check{k.RevokeOfOther, k.RevokeNoCredential, k.RevokeUnknown, k.RevokedAccessToken, k.RevokedRefreshToken, k.RevokedGrant} {
+		for _, check := range []attacks.Check{k.RevokeOfOther, k.RevokeNoCredential, k.RevokeWrongCredential, k.RevokeUnknown, k.RevokedAccessToken, k.RevokedRefreshToken, k.RevokedGrant} {
 			s.Skip(check, expect.Place{Endpoint: "revoke"}, orMissing(s, check, noRefresh))
 		}
 		return
@@ -293,6 +293,16 @@ func revocation(s *expect.Suite) {
 				r.survives(c, k.RevokeOfOther, "client "+other.Client.Name, thief, nil)
 			})
 		}
+	}
+	credentials := slices.DeleteFunc(refreshersOf(s, attacks.EveryMethod), func(t *harness.Trial) bool { return !hasSecretOrKey(t.Client) })
+	for _, t := range credentials {
+		r := revoker{s.Honest(t.Client, t.Binding)}
+		s.It(k.RevokeWrongCredential, place(expect.Place{Endpoint: "revoke"}, t), func(c *expect.Case) {
+			r.survives(c, k.RevokeWrongCredential, "a caller with a wrong credential", r.who, attacks.WrongCredential)
+		})
+	}
+	if len(credentials) == 0 {
+		s.Skip(k.RevokeWrongCredential, expect.Place{Endpoint: "revoke"}, orMissing(s, k.RevokeWrongCredential, "no client with a secret or key gets a refresh token"))
 	}
 	if !confidential {
 		s.Skip(k.RevokeNoCredential, expect.Place{Endpoint: "revoke"}, orMissing(s, k.RevokeNoCredential, "no confidential client gets a refresh token"))

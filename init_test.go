@@ -90,6 +90,14 @@ func TestInitOfAResourceServerAlone(t *testing.T) {
 	if said, code := start(t, "check", file).ends(t); code != exitFine {
 		t.Errorf("exit %d\n%s\n%s", code, said, text)
 	}
+	// Whoever got aud wrong is told what the resource server told of each kind of token.
+	text = regexp.MustCompile(`"aud": *"[^"]*"`).ReplaceAllString(text, `"aud":"https://elsewhere.example"`)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, code := start(t, "check", file).ends(t); code != exitIncomplete || !strings.Contains(said, "no token opens api: bearer, dpop, dpop-2, mtls, mtls-2: HTTP 401 invalid_token at api (\"the access token is meant for another resource server\")") {
+		t.Errorf("exit %d\n%s\n%s", code, said, text)
+	}
 	for args, want := range map[string]string{
 		"init":                                   "init needs the issuer of an authorization server, or --resource URL",
 		"init --resource http://api.example.com": "is http, and its host is not loopback",

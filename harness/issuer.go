@@ -321,13 +321,39 @@ func (t *Tester) learnAlone(tr *Trace) {
 	for i := range t.Target.Resources {
 		r := &t.Target.Resources[i]
 		if !slices.ContainsFunc(l.Trials, func(trial Trial) bool { return trial.Opened(r) }) && l.distrusted[r.Name] == "" && !t.opensByName(tr, r) {
-			how := ""
-			for _, trial := range l.Trials {
-				how = trial.How
-			}
-			l.Problems = append(l.Problems, fmt.Sprintf("%s:%d: no token opens %s: %s; does it trust the issuer and its keys, are aud, scope and grants.status right?", t.Target.Path, r.Line, r.Name, how))
+			l.Problems = append(l.Problems, fmt.Sprintf("%s:%d: no token opens %s: %s; %s", t.Target.Path, r.Line, r.Name, l.closed(r), t.closedBecause()))
 		}
 	}
+}
+
+// closed says how a resource refused each kind of token: what it says of one that it takes may be of more use than what it says of others.
+func (l *Learned) closed(r *Resource) string {
+	var answers []string
+	by := map[string][]string{}
+	for _, trial := range l.Trials {
+		said := valueOr(trial.closed[r], trial.How)
+		if by[said] == nil {
+			answers = append(answers, said)
+		}
+		by[said] = append(by[said], trial.Client.ClientID)
+	}
+	for i, said := range answers {
+		answers[i] = strings.Join(by[said], ", ") + ": " + said
+	}
+	return strings.Join(answers, "; ")
+}
+
+// closedBecause is what a person may look at when a resource takes no token at all.
+func (t *Tester) closedBecause() string {
+	i := t.Target.TokenIssuer
+	if i == nil {
+		return "are they expired, is grants.status right?"
+	}
+	ask := "does it trust the issuer and its keys, are aud, scope and grants.status right?"
+	if i.PrivateKey == nil {
+		ask += " The key is another one in each run, and a server that keeps key sets may still have that of the last: private_key keeps it"
+	}
+	return ask
 }
 
 // opensByName reports whether a token with the resource's own name as aud opens it.

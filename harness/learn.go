@@ -39,6 +39,7 @@ type Trial struct {
 	How     string      // what was seen
 	Refresh Known       // a refresh token came with it
 	Opens   []*Resource // the resources that its token opened
+	closed  map[*Resource]string
 
 	// What a client of mutual TLS may do beside: whether introspection answers it about its own token (RFC 7662 §2.1), and which
 	// of its tokens is dead once it has revoked it: "refresh_token", "access_token", or "" where none was seen to die (RFC 7009 §2.1).
@@ -416,7 +417,10 @@ func (tr *Trace) spendEverywhere(trial *Trial, token *Token) Outcome {
 			continue
 		}
 		tr.Learned.challengedAt(r, o)
-		refused = o
+		if refused = o; trial.closed == nil {
+			trial.closed = map[*Resource]string{}
+		}
+		trial.closed[r] = o.String() + o.said()
 	}
 	if len(trial.Opens) > 0 {
 		return opened

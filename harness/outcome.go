@@ -74,6 +74,26 @@ func (o Outcome) String() string {
 	return said + " at " + o.At + unfollowed(o.Answer)
 }
 
+// said is what the server told about a refusal in its own words, for the person who has to mend it; "" where it told nothing. No verdict
+// rests on it.
+func (o Outcome) said() string {
+	var body struct {
+		Description any `json:"error_description"`
+	}
+	if o.State != Refused || o.Answer == nil {
+		return ""
+	}
+	json.Unmarshal(o.Answer.Body, &body)
+	said, _ := body.Description.(string)
+	if said == "" {
+		said = o.ChallengeParameter("error_description")
+	}
+	if said == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%q)", said[:min(len(said), 200)])
+}
+
 // unfollowed says where a redirect to another host leads. Only a browser follows redirects, and only to hosts that the target file names.
 func unfollowed(a *Answer) string {
 	if a == nil || a.URL == nil || a.Status < 300 || a.Status > 399 {

@@ -181,6 +181,29 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// What the server tells in its own words may stand in the body or in a challenge, and is cut where it is long.
+func TestSaidInItsOwnWords(t *testing.T) {
+	challenged := answerOf(401, "")
+	challenged.Header.Set("WWW-Authenticate", `Bearer realm="api", DPoP error="invalid_token", error_description="wrong \"aud\""`)
+	for _, test := range []struct {
+		a    *Answer
+		want string
+	}{
+		{answerOf(400, `{"error":"invalid_grant","error_description":"used before"}`), ` ("used before")`},
+		{challenged, ` ("wrong \"aud\"")`},
+		{answerOf(400, `{"error":"invalid_grant","error_description":7}`), ""},
+		{answerOf(400, "<html>"), ""},
+		{answerOf(400, `{"error_description":"`+strings.Repeat("x", 5000)+`"}`), ` ("` + strings.Repeat("x", 200) + `")`},
+	} {
+		if got := settle(test.a, "here").said(); got != test.want {
+			t.Errorf("said %.80q, want %.80q", got, test.want)
+		}
+	}
+	if got := (Outcome{}).said(); got != "" {
+		t.Errorf("nobody said %q", got)
+	}
+}
+
 func TestParams(t *testing.T) {
 	p := Params{{"a", "1"}, {"b", "x y"}, {"a", "2"}}
 	changed := slices.Clone(p)

@@ -488,7 +488,7 @@ func (tr *Trace) registerClients() {
 		}
 		o := tr.Register(RegistrationRequest{Like: &c})
 		if o.State != Granted {
-			tr.Learned.Problems = append(tr.Learned.Problems, fmt.Sprintf("%s:%d: client %s could not be registered: %s%s", tr.Target.Path, c.Line, c.called(), o, saidOf(o)))
+			tr.Learned.Problems = append(tr.Learned.Problems, fmt.Sprintf("%s:%d: client %s could not be registered: %s%s", tr.Target.Path, c.Line, c.called(), o, o.said()))
 			continue
 		}
 		tr.Learned.observeManagement(o.Registered)
@@ -498,17 +498,6 @@ func (tr *Trace) registerClients() {
 		}
 	}
 	tr.Target.Clients = clients
-}
-
-// saidOf is what the server told about a refusal, for the person who has to mend it.
-func saidOf(o Outcome) string {
-	var body struct {
-		Description string `json:"error_description"`
-	}
-	if o.Answer == nil || json.Unmarshal(o.Answer.Body, &body) != nil || body.Description == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%q)", body.Description)
 }
 
 func (l *Learned) observeManagement(r *Registered) {

@@ -164,6 +164,21 @@ func (s *Suite) Pick(fits func(harness.Trial) bool) *harness.Trial {
 	return nil
 }
 
+// Introspected is the trial of whose tokens introspection is asked: one of the client that asks, if there is one, since a server may tell a
+// client of its own tokens only (RFC 7662 §2.2, §4). Of several kinds of trial the first that there is.
+func (s *Suite) Introspected(kinds ...func(harness.Trial) bool) *harness.Trial {
+	for _, own := range []bool{true, false} {
+		for _, fits := range kinds {
+			if t := s.Pick(func(t harness.Trial) bool {
+				return fits(t) && (!own || t.Client.ClientID == s.Target.IntrospectionClient)
+			}); t != nil {
+				return t
+			}
+		}
+	}
+	return nil
+}
+
 // Pusher is a trial of a client that gets codes and may push its requests.
 func (s *Suite) Pusher(fits func(harness.Trial) bool) *harness.Trial {
 	return s.Pick(func(t harness.Trial) bool { return t.Grant == harness.CodeGrant && t.CannotPush == "" && fits(t) })

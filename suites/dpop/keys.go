@@ -141,7 +141,7 @@ func thumbprints(s *expect.Suite) {
 // introspectedPlain asks about a token that was issued without a proof.
 func introspectedPlain(s *expect.Suite, check attacks.Check) {
 	at := expect.Place{Endpoint: "introspect"}
-	t := s.Pick(func(t harness.Trial) bool { return t.Binding == harness.Unbound })
+	t := s.Introspected(func(t harness.Trial) bool { return t.Binding == harness.Unbound })
 	if t == nil {
 		s.Skip(check, at, "no client gets an unbound token")
 		return
@@ -196,10 +196,10 @@ func skipGrant(s *expect.Suite, check attacks.Check, grant string) {
 }
 
 func introspection(s *expect.Suite, check attacks.Check) {
-	trial := prover(s, harness.CodeGrant)
-	if trial == nil {
-		trial = prover(s, harness.ClientCredentialsGrant)
+	of := func(grant string) func(harness.Trial) bool {
+		return func(t harness.Trial) bool { return proves(t) && t.Grant == grant }
 	}
+	trial := s.Introspected(of(harness.CodeGrant), of(harness.ClientCredentialsGrant))
 	at := expect.Place{Endpoint: "introspect"}
 	if trial == nil {
 		s.Skip(check, at, "no client gets DPoP-bound tokens")

@@ -184,11 +184,12 @@ func thumbprint(members map[string]any) (string, bool) {
 // tokens looks at certificate-bound tokens themselves.
 func tokens(s *expect.Suite) {
 	k := attacks.CertificateBindings()
-	first := func(grant string) *harness.Trial {
-		return s.Pick(func(t harness.Trial) bool {
+	asks := func(grant string) func(harness.Trial) bool {
+		return func(t harness.Trial) bool {
 			return bound(t) && t.Grant == grant && t.Client.TLSClientCertificateBoundAccessTokens
-		})
+		}
 	}
+	first := func(grant string) *harness.Trial { return s.Pick(asks(grant)) }
 	code, machine := first(harness.CodeGrant), first(harness.ClientCredentialsGrant)
 	either := code
 	if either == nil {
@@ -254,7 +255,7 @@ func tokens(s *expect.Suite) {
 	look(k.ThumbprintOfSent, s.Pick(func(t harness.Trial) bool {
 		return bound(t) && t.Client.TLSClientCertificateBoundAccessTokens && t.Client.TokenEndpointAuthMethod == "tls_client_auth"
 	}), func(c *expect.Case, who harness.Identity, grant string) { leafOfSeveral(c, s, who, grant) })
-	look(k.Introspection, either, func(c *expect.Case, who harness.Identity, grant string) {
+	look(k.Introspection, s.Introspected(asks(harness.CodeGrant), asks(harness.ClientCredentialsGrant)), func(c *expect.Case, who harness.Identity, grant string) {
 		got, there := thumbprint(c.Introspected(who, grant))
 		switch {
 		case !there:
@@ -297,7 +298,7 @@ func leafOfSeveral(c *expect.Case, s *expect.Suite, who harness.Identity, grant 
 
 // unboundIntrospection asks about a token that is bound to nothing.
 func unboundIntrospection(s *expect.Suite, check attacks.Check) {
-	t := s.Pick(func(t harness.Trial) bool { return t.Binding == harness.Unbound })
+	t := s.Introspected(func(t harness.Trial) bool { return t.Binding == harness.Unbound })
 	if t == nil {
 		s.Skip(check, expect.Place{Endpoint: "introspect"}, "no client of the target file gets unbound tokens")
 		return

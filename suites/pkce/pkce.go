@@ -263,7 +263,10 @@ func second(c *expect.Case, s *expect.Suite, a attacks.CodeAttack, t *harness.Tr
 			fits = func(x *harness.Client) bool { return x.Public() == t.Client.Public() }
 		}
 		other := s.Pick(func(x harness.Trial) bool {
-			return (x.Grant == harness.CodeGrant || a.Needs2 == attacks.OtherCredential && x.Client.ClientSecret != t.Client.ClientSecret) && x.Client != t.Client && fits(x.Client)
+			if a.Needs2 == attacks.OtherCredential && x.Client.ClientSecret == t.Client.ClientSecret || a.Needs2 == attacks.OtherClient && x.Grant != harness.CodeGrant {
+				return false // in a laboratory every client may have the same secret, and then it is nobody else's
+			}
+			return x.Client != t.Client && fits(x.Client)
 		})
 		if other == nil {
 			c.NotApplicable("the target file names no second client that can take part in this attack on %s", t.Client.Name)

@@ -1,6 +1,7 @@
 package pkce
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -284,6 +285,10 @@ func lesserScope(c *expect.Case, s *expect.Suite, w *reader) {
 		call.Who = lesser.Who
 		return c.Call(call)
 	}, "a token with the scope")
+	if userInfo(s, w.resource) && namesNobody(answer) {
+		c.Warns("UserInfo answered HTTP %d, though with nothing that says of whom; expected: %s", answer.Status, c.Check.Refusal)
+		return
+	}
 	c.Refuses(answer, c.Check.Refusal)
 }
 
@@ -300,7 +305,7 @@ func withoutScope(c *expect.Case, s *expect.Suite, w *reader) scoped {
 	why := "no client of the target file has a scope that the resource does not need"
 	for _, t := range append([]*harness.Trial{w.trial}, s.All(func(t harness.Trial) bool { return t.Binding == w.trial.Binding && t.Client != w.trial.Client })...) {
 		scopes := slices.DeleteFunc(strings.Fields(t.Client.Scope), func(scope string) bool {
-			return within(scope, w.resource.Scope) || t.Grant == harness.ClientCredentialsGrant && scope == "openid"
+			return within(scope, w.resource.Scope) || t.Grant == harness.ClientCredentialsGrant && scope == "openid" || userInfo(s, w.resource) && opensUserInfo(scope)
 		})
 		if len(scopes) == 0 || t.Grant == harness.BroughtGrant && (t.Works != harness.Yes || within(w.resource.Scope, t.Client.Scope)) {
 			continue
@@ -331,6 +336,25 @@ func withoutScope(c *expect.Case, s *expect.Suite, w *reader) scoped {
 	}
 	c.NotApplicable("%s", why)
 	return scoped{}
+}
+
+func userInfo(s *expect.Suite, r *harness.Resource) bool {
+	return r.URL == s.Metadata.String("userinfo_endpoint")
+}
+
+// opensUserInfo reports whether a value of scope asks for claims of UserInfo (OpenID Connect Core §5.4), whether or not there is openid too.
+func opensUserInfo(scope string) bool {
+	return slices.Contains([]string{"openid", "profile", "email", "address", "phone"}, scope)
+}
+
+// namesNobody reports whether an answer of UserInfo has no sub, which is always in one that is of use (OpenID Connect Core §5.3.2).
+func namesNobody(o harness.Outcome) bool {
+	var members map[string]any
+	if o.State != harness.Granted || o.Answer == nil || json.Unmarshal(o.Answer.Body, &members) != nil {
+		return false
+	}
+	_, named := members["sub"]
+	return !named
 }
 
 // within reports whether every value of one scope is in another.

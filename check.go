@@ -158,7 +158,11 @@ func printPlan(row func(string, ...any), p *suites.Preflight, d detail) {
 	}
 	reasons := map[string][]string{}
 	for _, r := range p.Skipped {
-		reasons[r.Reason] = append(reasons[r.Reason], r.Key)
+		reason := r.Reason
+		if strings.HasPrefix(reason, harness.NoServer) {
+			reason = harness.NoServer // what each check would need of one is in the report
+		}
+		reasons[reason] = append(reasons[reason], r.Key)
 	}
 	for _, reason := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(reasons[b]), len(reasons[a])), cmp.Compare(a, b))

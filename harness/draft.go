@@ -45,7 +45,8 @@ func DraftResource(resource, ca string) string {
 		d.line("  issuer: %s", fill("the iss that the resource server asks for, a name: nothing is sent there"))
 	}
 	d.say("  jwks_file: jwks.json            # where it reads keys from a file: popcheck check writes it")
-	d.say("  private_key: {file: issuer.key} # where it knows the key already")
+	d.say("  private_key: {file: issuer.key} # where it knows the key already, or keeps key sets: else each run has a new key, which it may not look for at once")
+	d.say("                                  # made by: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out issuer.key")
 	d.line("  claims: {aud: %s, sub: popcheck, client_id: popcheck, scope: read}   # what it asks for beside the binding", quoted(resource))
 	d.say("Where popcheck cannot be trusted as an issuer, bring tokens, in the place of token_issuer:")
 	d.say("tokens:")

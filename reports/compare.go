@@ -282,6 +282,7 @@ type comparePage struct {
 	Style    template.CSS
 	Policy   string
 	Sentence string
+	Common   []fact // what is said of every run alike
 	Servers  []comparedRun
 	Changes  []differenceList
 	Same     bool // two runs of one server without a change
@@ -335,6 +336,20 @@ type threatLine struct {
 	Cells []chip
 }
 
+// shared takes the facts out of the runs that are the same in all of them.
+func shared(runs []comparedRun) []fact {
+	var out []fact
+	for _, f := range runs[0].Facts {
+		if !slices.ContainsFunc(runs, func(r comparedRun) bool { return !slices.Contains(r.Facts, f) }) {
+			out = append(out, f)
+		}
+	}
+	for i := range runs {
+		runs[i].Facts = slices.DeleteFunc(runs[i].Facts, func(f fact) bool { return slices.Contains(out, f) })
+	}
+	return out
+}
+
 func newComparePage(c *Comparison) *comparePage {
 	p := &comparePage{
 		Style:    template.CSS(reportCSS),
@@ -346,6 +361,7 @@ func newComparePage(c *Comparison) *comparePage {
 		p.Servers = append(p.Servers, comparedRun{Number: i + 1, Name: short(versioned(run, "unnamed target")), Sentence: j.sentence,
 			Chip: chip{Class: bannerVerdict(j.state), Text: j.word}, Facts: identity(run), Numbers: numbers(j.tally, len(run.Results))})
 	}
+	p.Common = shared(p.Servers)
 	differing := 0
 	for _, m := range mechanisms() {
 		part := matrixPart{Title: mechanismTitle(m)}

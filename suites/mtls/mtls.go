@@ -160,13 +160,18 @@ func other(c *expect.Case, s *expect.Suite, a attacks.CertificateAttack, where s
 }
 
 // second is another client with a certificate, one that the server trusts in the same way if it can be had: a self-signed certificate
-// is refused where any certificate of the CA would do.
+// is refused where any certificate of the CA would do. One certificate may be that of several clients, and then it is nobody else's.
 func second(c *expect.Case, s *expect.Suite, first *harness.Client) *harness.Trial {
+	own := c.CertificateOf(first)
+	others := func(t harness.Trial) bool {
+		cert := c.CertificateOf(t.Client)
+		return bound(t) && t.Client != first && (own == nil || cert == nil || cert.Thumbprint() != own.Thumbprint())
+	}
 	t := s.Pick(func(t harness.Trial) bool {
-		return bound(t) && t.Client != first && t.Client.TokenEndpointAuthMethod == first.TokenEndpointAuthMethod
+		return others(t) && t.Client.TokenEndpointAuthMethod == first.TokenEndpointAuthMethod
 	})
 	if t == nil {
-		t = s.Pick(func(t harness.Trial) bool { return bound(t) && t.Client != first })
+		t = s.Pick(others)
 	}
 	if t == nil {
 		c.NotApplicable("the target file names no second client with a certificate")

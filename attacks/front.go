@@ -83,7 +83,7 @@ func Redirects() []RedirectAttack {
 	nameless.Client = func(string) string { return "" }
 	foreign := open("redirect-uri-of-other-client", "refuses the redirect_uri of another client", "CODE-AS-09.6")
 	foreign.Severity, foreign.Threat, foreign.Needs = harness.Critical, harness.CodeInterception, "second-client"
-	foreign.Why, foreign.Fix = "every client of the server gets the codes of every other", "compare redirect_uri with what this client registered"
+	foreign.Why, foreign.Fix = "every client of the server gets the codes of every other", "compare redirect_uri with what this client registered; one that both registered belongs under both in the target file"
 	foreign.Of, foreign.URI = OtherClientsAddress, func(s string) string { return s }
 	return []RedirectAttack{
 		row("redirect-uri-other-host", "another host", "CODE-AS-08.1 CODE-AS-08.19", func(string) string { return attackerURI }),

@@ -274,7 +274,8 @@ func (k *Key) registeredJWK() Object {
 	return jwk
 }
 
-// registeredJWK is the key of a certificate, with the certificate (RFC 8705 §2.2.2).
+// registeredJWK is the key of a certificate, with the certificate (RFC 8705 §2.2.2), and its thumbprint for servers that look for that
+// (RFC 7517 §4.9).
 func (c *Certificate) registeredJWK() (Object, error) {
 	key, err := keyFrom(c.Name, "", c.pair.PrivateKey)
 	if err != nil {
@@ -284,6 +285,7 @@ func (c *Certificate) registeredJWK() (Object, error) {
 	jwk.Set("use", "sig")
 	jwk.Set("kid", key.Thumbprint())
 	jwk.Set("x5c", []string{base64.StdEncoding.EncodeToString(c.Leaf.Raw)})
+	jwk.Set("x5t#S256", c.Thumbprint())
 	return jwk, nil
 }
 

@@ -249,10 +249,21 @@ func takenID(c *expect.Case, like *harness.Client) {
 		return
 	}
 	defer c.GiveUp(answer.Registered)
-	if answer.Registered.Client.ClientID == id {
-		c.Fails("the attack worked: a second client was registered under the client_id of the first")
+	second := answer.Registered.Client
+	if second.ClientID != id {
+		c.Passes("the client_id that was asked for is not in force: the server chose another")
+		return
 	}
-	c.Passes("the client_id that was asked for is not in force: the server chose another")
+	if !expect.Machine(like) || second.ClientSecret == "" || second.ClientSecret == victim.Client.ClientSecret {
+		c.Fails("the attack worked: a second client was registered under the client_id of the first")
+		return
+	}
+	var token harness.Outcome // an answer may repeat what was asked for, and mean another client
+	c.Attack(func() {
+		token = c.Loot(c.ClientCredentials(harness.TokenRequest{Who: c.Held(answer.Registered)}), harness.ClientCredentialsGrant)
+	})
+	c.Expect(token).To(expect.BeRefused())
+	c.Warns("the answer names the client_id of the first, and its secret is not in force there (%s)", token)
 }
 
 // statementWins sends a redirect URI that the statement does not have.

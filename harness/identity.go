@@ -378,6 +378,9 @@ func (m *Metadata) Aliases() map[string]any {
 	return aliases
 }
 
+// fromTargetFile is where the endpoints of a server are named that serves no metadata.
+const fromTargetFile = "the target file"
+
 // Discover reads the metadata: RFC 8414 first, then OpenID Connect Discovery; members of the target file win.
 func (tr *Trace) Discover() *Metadata {
 	m := &Metadata{Members: map[string]any{}}
@@ -406,7 +409,7 @@ func (tr *Trace) Discover() *Metadata {
 	if len(tr.Target.Metadata) == 0 || m.String("token_endpoint") == "" {
 		m.Problem = strings.Join(problems, "; ")
 	} else {
-		m.From = "the target file"
+		m.From = fromTargetFile
 	}
 	return m
 }

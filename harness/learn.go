@@ -131,7 +131,7 @@ func (t *Tester) Learn(ctx context.Context) *Trace {
 		l.set("as-metadata", NotKnown, p)
 	} else {
 		l.set("as-metadata", Yes, "discovered: "+t.Metadata.From)
-		if t.Metadata.From == "the target file" {
+		if t.Metadata.From == fromTargetFile {
 			l.set("as-metadata", No, "observed: the server serves none; the target file names the endpoints")
 		}
 	}
@@ -300,11 +300,12 @@ func (t *Tester) bindings(c *Client) []Binding {
 	return []Binding{Unbound}
 }
 
+// offersDPoP reports whether a proof is worth a try: a server that serves no metadata cannot announce it.
 func (t *Tester) offersDPoP() bool {
 	if declared, ok := t.Target.Capabilities["dpop"]; ok {
 		return declared
 	}
-	return t.Metadata.Has("dpop_signing_alg_values_supported") || t.Metadata.Problem != "" ||
+	return t.Metadata.Has("dpop_signing_alg_values_supported") || t.Metadata.Problem != "" || t.Metadata.From == fromTargetFile ||
 		slices.ContainsFunc(t.Target.Clients, func(c Client) bool { return c.DPoPBoundAccessTokens })
 }
 

@@ -2,6 +2,7 @@ package pkce
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/popcheck/popcheck/attacks"
@@ -67,7 +68,7 @@ func repeat(c *expect.Case, a attacks.RepeatedAttack, who harness.Identity) {
 		c.Assume(alone).To(expect.BeAccepted(), value.Name+" alone")
 	}
 	if len(counted) > 0 {
-		c.Warns("the request was not refused; %s counted, and was enforced", told(counted))
+		c.Warns("the request was not refused; one value counted at a time, and was enforced: %s", told(counted))
 	}
 }
 
@@ -77,5 +78,5 @@ func told(values []attacks.RepeatedValue) string {
 	for _, v := range values {
 		out = append(out, v.Name)
 	}
-	return strings.Join(out, " and ")
+	return strings.Join(slices.Compact(out), " and ")
 }

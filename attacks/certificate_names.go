@@ -115,6 +115,7 @@ func alternativeNames() []CertificateAttack {
 		names("mtls-san-ip-other", "refuses another IP address of the same CA", "MTLS-AS-05.1", "iPAddress", byIP, func(_ *x509.Certificate, w *harness.Issue) { w.IPs = []net.IP{net.IPv4(203, 0, 113, 99)} }),
 		names("mtls-san-email-other", "refuses another mail address of the same CA", "MTLS-AS-06.1", "rfc822Name", byEmail, func(_ *x509.Certificate, w *harness.Issue) { w.Emails = []string{"other@popcheck.example"} }),
 		names("mtls-san-dns-subdomain", "refuses a subdomain of the registered DNS name", "MTLS-AS-03.5", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) { w.DNS = before(right.DNSNames, "sub.") }),
+		names("mtls-san-dns-longer", "refuses a DNS name that begins with the registered one", "MTLS-AS-03.8", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) { w.DNS = behind(right.DNSNames, ".attacker.example") }),
 		names("mtls-san-dns-wildcard", "refuses a wildcard that covers the registered DNS name", "MTLS-AS-03.3", "dNSName", byDNS, func(right *x509.Certificate, w *harness.Issue) {
 			if len(right.DNSNames) > 0 {
 				_, parent, _ := strings.Cut(right.DNSNames[0], ".")
@@ -175,6 +176,14 @@ func alternativeNames() []CertificateAttack {
 			}
 		}),
 	}
+}
+
+func behind(names []string, suffix string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, n+suffix)
+	}
+	return out
 }
 
 func before(names []string, prefix string) []string {

@@ -48,7 +48,7 @@ func otherLast(s string) string {
 		return s
 	}
 	last := "A"
-	if strings.HasSuffix(s, "A") {
+	if strings.EqualFold(s[len(s)-1:], "A") { // other case is client-secret-case
 		last = "B"
 	}
 	return s[:len(s)-1] + last

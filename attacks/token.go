@@ -109,14 +109,14 @@ func changedClaim(token string) string {
 
 // TokenChecks are the single checks of the endpoints that clients call directly.
 type TokenChecks struct {
-	NoStore, NoStoreElsewhere                                               Check
-	IntrospectRevoked, IntrospectHint                                       Check
-	RevokeOfOther, RevokeNoCredential, RevokeWrongCredential, RevokeUnknown Check
-	RevokedAccessToken, RevokedRefreshToken, RevokedGrant                   Check
+	NoStore, NoStoreElsewhere                                                           Check
+	IntrospectRevoked, IntrospectHint                                                   Check
+	RevokeOfOther, RevokeNoCredential, RevokeWrongCredential, RevokeHint, RevokeUnknown Check
+	RevokedAccessToken, RevokedRefreshToken, RevokedGrant                               Check
 }
 
 func (t TokenChecks) all() []Check {
-	return []Check{t.NoStore, t.NoStoreElsewhere, t.IntrospectRevoked, t.IntrospectHint, t.RevokeOfOther, t.RevokeNoCredential, t.RevokeWrongCredential, t.RevokeUnknown,
+	return []Check{t.NoStore, t.NoStoreElsewhere, t.IntrospectRevoked, t.IntrospectHint, t.RevokeOfOther, t.RevokeNoCredential, t.RevokeWrongCredential, t.RevokeHint, t.RevokeUnknown,
 		t.RevokedAccessToken, t.RevokedRefreshToken, t.RevokedGrant}
 }
 
@@ -141,6 +141,8 @@ func DirectEndpoints() TokenChecks {
 			Covers: "TOKEN-AS-13.2", Needs: "revocation refresh confidential-client", Harm: WrongLogins, Why: "whoever sees a token can log its user out", Fix: "authenticate the client as at the token endpoint"},
 		RevokeWrongCredential: Check{ID: "revocation-credential-wrong", Title: "revokes nothing for a client with a wrong secret or assertion", Clause: rfc7009("2.1"), Level: harness.Should, Severity: harness.Medium, Threat: harness.DenialOfService, Refusal: foreign,
 			Covers: "TOKEN-AS-13.7", Needs: "revocation refresh confidential-client", Harm: WrongLogins, Why: "whoever sees a token can log its user out", Fix: "authenticate the client as at the token endpoint"},
+		RevokeHint: Check{ID: "revocation-wrong-hint", Title: "ends a refresh token that was revoked under a wrong token_type_hint", Clause: rfc7009("2.1"), Level: harness.Must, Severity: harness.Medium, Threat: harness.TokenReplay, Refusal: invalidGrant(),
+			Covers: "TOKEN-AS-13.8", Needs: "revocation refresh", Harm: RevokesGrants, Why: "the client was told that its token is dead, and a thief goes on to use it", Fix: "extend the search to every kind of token"},
 		RevokeUnknown: Check{ID: "revocation-unknown-token", Title: "answers 200 to the revocation of a token that it does not know", Clause: rfc7009("2.2"), Level: harness.Hardening, Severity: harness.Info, Threat: harness.Interoperability,
 			Covers: "TOKEN-AS-13.3", Needs: "revocation refresh", Why: "clients take the answer for a failure, and try again", Fix: "answer 200: the token is not valid, as was asked"},
 		RevokedAccessToken: Check{ID: "revoked-access-token", Title: "ends an access token that was revoked", Clause: rfc7009("2.1"), Level: harness.Should, Severity: harness.High, Threat: harness.TokenReplay, Refusal: invalidToken(),

@@ -368,6 +368,15 @@ func codeBinding(s *expect.Suite) {
 		}
 		return
 	}
+	codeBindingOf(s, trial)
+	// A key may count for one kind of client only, or where a proof comes, as it has to from some clients.
+	if other := s.Pusher(func(t harness.Trial) bool { return proves(t) && t.Client.Public() != trial.Client.Public() }); other != nil {
+		codeBindingOf(s, other)
+	}
+}
+
+func codeBindingOf(s *expect.Suite, trial *harness.Trial) {
+	k := attacks.Keys()
 	who := s.Honest(trial.Client, harness.DPoPBound)
 	at := expect.Place{Endpoint: "token", Grant: harness.CodeGrant, Client: trial.Client.Name}
 	thief, nobody := who, who

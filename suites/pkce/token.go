@@ -231,7 +231,7 @@ func revocation(s *expect.Suite) {
 	k := attacks.DirectEndpoints()
 	trials := refreshersOf(s, attacks.PublicAndConfidential)
 	if len(trials) == 0 {
-		for _, check := range []attacks.Check{k.RevokeOfOther, k.RevokeNoCredential, k.RevokeWrongCredential, k.RevokeUnknown, k.RevokedAccessToken, k.RevokedRefreshToken, k.RevokedGrant} {
+		for _, check := range []attacks.Check{k.RevokeOfOther, k.RevokeNoCredential, k.RevokeWrongCredential, k.RevokeHint, k.RevokeUnknown, k.RevokedAccessToken, k.RevokedRefreshToken, k.RevokedGrant} {
 			s.Skip(check, expect.Place{Endpoint: "revoke"}, orMissing(s, check, noRefresh))
 		}
 		return
@@ -242,6 +242,21 @@ func revocation(s *expect.Suite) {
 		r := revoker{s.Honest(t.Client, t.Binding)}
 		s.It(k.RevokedRefreshToken, at, func(c *expect.Case) {
 			c.Refuses(c.Between(honestRefresh(c, r.who), func() harness.Outcome { return r.after(c, refreshOf, r.refresh) }, "the honest refresh"), k.RevokedRefreshToken.Refusal)
+		})
+		s.It(k.RevokeHint, at, func(c *expect.Case) {
+			answer := c.Between(func() harness.Outcome { return r.own(c) }, func() harness.Outcome {
+				token, failed := material(c, r.who, attacks.RefreshToken)
+				if failed.At != "" {
+					return failed
+				}
+				if said := c.RevokeAs(token.RefreshToken, r.who, setting("token_type_hint", "access_token")); said.State == harness.Unknown {
+					return said
+				} else if said.State == harness.Refused {
+					c.NotApplicable("observed: the server does not revoke under this hint, and says so (%s)", said)
+				}
+				return r.refresh(c, token)
+			}, "the revocation of an own token")
+			c.Refuses(answer, k.RevokeHint.Refusal)
 		})
 		spent := func(check attacks.Check, which func(*harness.Token) string) {
 			s.It(check, at, func(c *expect.Case) {

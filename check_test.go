@@ -96,7 +96,7 @@ func TestCheckSaysWhatToMend(t *testing.T) {
 		if strings.Contains(l, "client_id: web") {
 			for j := i; ; j++ {
 				if before, _, is := strings.Cut(lines[j], "client_secret: "); is {
-					lines[j] = before + "client_secret: wrong"
+					lines[j] = before + "client_secret: of-another-client"
 					break
 				}
 			}
@@ -109,7 +109,7 @@ func TestCheckSaysWhatToMend(t *testing.T) {
 	if code != exitIncomplete {
 		t.Errorf("exit %d", code)
 	}
-	for _, want := range []string{"FAILS     web by client_credentials", "client web got no usable token by client_credentials: HTTP 401 invalid_client at the token endpoint; check client_secret", "works     spa"} {
+	for _, want := range []string{"FAILS     web by client_credentials", "client web got no usable token by client_credentials: HTTP 401 invalid_client at the token endpoint (\"unknown client or wrong credential\"); check client_secret", "works     spa"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not say %q:\n%s", want, said)
 		}

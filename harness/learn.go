@@ -315,7 +315,7 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 			continue
 		}
 		bindings, works := t.bindings(c), false
-		first := ""
+		first, said := "", ""
 		for i, b := range bindings {
 			trial := Trial{Client: c, Grant: grant, Binding: b, Works: NotKnown, Refresh: NotKnown}
 			o := tr.obtainAtFirst(t.Honest(c, b), grant)
@@ -335,7 +335,7 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 				trial.How = o.String()
 			}
 			if trial.Works == NotKnown && first == "" && !works && i == len(bindings)-1 || trial.Works == NotKnown && len(bindings) == 1 {
-				first = trial.How
+				first, said = trial.How, o.said()
 			}
 			if o.Token != nil {
 				trial.Refresh = No
@@ -349,7 +349,7 @@ func (t *Tester) tryClient(tr *Trace, c *Client) {
 			t.Learned.Trials = append(t.Learned.Trials, trial)
 		}
 		if !works && first != "" {
-			t.Learned.Problems = append(t.Learned.Problems, t.advice(c, grant, first))
+			t.Learned.Problems = append(t.Learned.Problems, t.advice(c, grant, first, said))
 		}
 		// A client that demands proofs or works only with them is no broken bearer client.
 		if works {
@@ -618,9 +618,9 @@ func (t *Tester) tryWithoutPKCE(tr *Trace, c *Client) {
 	}
 }
 
-// advice names what to mend, and where in the target file.
-func (t *Tester) advice(c *Client, grant, what string) string {
-	s := fmt.Sprintf("%s:%d: client %s got no usable token by %s: %s", t.Target.Path, c.Line, c.called(), grant, what)
+// advice names what to mend, and where in the target file; said is what the server says about it.
+func (t *Tester) advice(c *Client, grant, what, said string) string {
+	s := fmt.Sprintf("%s:%d: client %s got no usable token by %s: %s%s", t.Target.Path, c.Line, c.called(), grant, what, said)
 	switch {
 	case strings.Contains(what, "invalid_client"), strings.Contains(what, "HTTP 401") && strings.Contains(what, "the token endpoint"):
 		s += map[string]string{

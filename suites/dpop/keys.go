@@ -224,28 +224,31 @@ func introspection(s *expect.Suite, check attacks.Check) {
 	})
 }
 
-// proofMissing leaves the proof out for clients that registered dpop_bound_access_tokens (RFC 9449 §5.2).
+// proofMissing leaves the proof out for clients that registered dpop_bound_access_tokens (RFC 9449 §5.2), a public one and one with a
+// credential: they come in by different doors.
 func proofMissing(s *expect.Suite, check attacks.Check) {
 	placed := false
 	for _, grant := range grants() {
-		trial := s.Pick(func(t harness.Trial) bool {
-			own := t.Grant == grant || grant == harness.RefreshGrant && t.Grant == harness.CodeGrant && t.Refresh != harness.No
-			return own && t.Client.DPoPBoundAccessTokens
-		})
-		if trial == nil {
-			continue
+		for _, kind := range []func(*harness.Client) bool{(*harness.Client).Public, (*harness.Client).Confidential} {
+			trial := s.Pick(func(t harness.Trial) bool {
+				own := t.Grant == grant || grant == harness.RefreshGrant && t.Grant == harness.CodeGrant && t.Refresh != harness.No
+				return own && t.Client.DPoPBoundAccessTokens && kind(t.Client)
+			})
+			if trial == nil {
+				continue
+			}
+			placed = true
+			where := tokenSite(s, grant, trial)
+			s.It(check, where.at, func(c *expect.Case) {
+				without := where.who
+				without.Key = nil
+				send := c.Prepared(where.who, grant)
+				answer := c.Between(func() harness.Outcome { return where.honest(c) }, func() harness.Outcome {
+					return c.Loot(send(harness.TokenRequest{Who: without}), grant)
+				}, "the honest proof")
+				c.Refuses(answer, check.Refusal)
+			})
 		}
-		placed = true
-		where := tokenSite(s, grant, trial)
-		s.It(check, where.at, func(c *expect.Case) {
-			without := where.who
-			without.Key = nil
-			send := c.Prepared(where.who, grant)
-			answer := c.Between(func() harness.Outcome { return where.honest(c) }, func() harness.Outcome {
-				return c.Loot(send(harness.TokenRequest{Who: without}), grant)
-			}, "the honest proof")
-			c.Refuses(answer, check.Refusal)
-		})
 	}
 	if !placed {
 		s.Skip(check, expect.Place{Endpoint: "token"}, "declared: no client of the target file has dpop_bound_access_tokens: true")

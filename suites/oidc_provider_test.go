@@ -91,7 +91,7 @@ var confirmed = map[string]map[harness.Verdict][]string{
 			"dpop-replay-race@accounts/*",                                                                   // where the very same proof is accepted again, a race shows nothing
 			"code-lifetime@*", "par-request-uri-lifetime@*", "dpop-replay-later@*", "dpop-nonce-lifetime@*", // without --slow
 			// The recipe has no client with other grants, pushed requests only or a second CA; its client with private_key_jwt gets no codes.
-			"par-client-assertion-aud-other@*",
+			"par-client-assertion-aud-other@*", "refresh-assertion-wrong@*",
 			"jwt-bearer-*@*", "par-required-*@*", "mtls-second-ca@*", "resource-audience@resource",
 			"code-old@*", "token-expired@*", "par-request-uri-old@*", // without --slow
 			"mtls-san-ip-text@*",     // no client with an IPv6 address

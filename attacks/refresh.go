@@ -54,7 +54,7 @@ func Refreshes() []RefreshAttack {
 		{Check: row("refresh-token-cut", "refuses the beginning of a refresh token", harness.Must, harness.High, "REFRESH-AS-06.2", guess, stored),
 			Refresh: []harness.Change{edit(refreshParameter, func(s string) string { return s[:max(1, len(s)-10)] })}},
 		{Check: row("refresh-token-case", "compares refresh tokens with their case", harness.Hardening, harness.Low, "", "the tokens have less entropy than their length says", "compare bytes: some databases fold case"),
-			Refresh: []harness.Change{edit(refreshParameter, swapCase)}},
+			Refresh: []harness.Change{edit(refreshParameter, OtherCase)}},
 		{Check: row("refresh-with-access-token", "refuses an access token as a refresh token", harness.Must, harness.High, "REFRESH-AS-06.3", "every resource that sees an access token can make new ones for as long as it likes", "keep the kinds of tokens apart"),
 			Sent: AccessToken, Refresh: []harness.Change{nothing}},
 		{Check: row("refresh-with-code", "refuses an authorization code as a refresh token", harness.Must, harness.High, "REFRESH-AS-06.4", "a code from the front channel gives tokens without code_verifier and redirect_uri", "keep codes and refresh tokens apart"),
@@ -134,7 +134,8 @@ func alter(s string, at int) string {
 	return s
 }
 
-func swapCase(s string) string {
+// OtherCase is a value with its letters in the other case.
+func OtherCase(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z':

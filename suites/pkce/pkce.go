@@ -120,6 +120,10 @@ func unfit(s *expect.Suite, a attacks.CodeAttack, t *harness.Trial, v attacks.Va
 			if len(t.Client.RedirectURIs) < 2 {
 				return "client " + t.Client.Name + " has one redirect_uri only"
 			}
+		case "letters-in-secret":
+			if secret := t.Client.ClientSecret; attacks.OtherCase(secret) == secret {
+				return "the client_secret of client " + t.Client.Name + " has no letters"
+			}
 		case "letters-in-path":
 			if uri := t.Client.RedirectURIs[0]; attacks.OtherPathCase(uri) == uri {
 				return "the path of " + uri + " has no letters"

@@ -23,6 +23,7 @@ func registration(s *expect.Suite) {
 		}
 		// Else a server that does not know this name at all would seem to refuse the pair.
 		if alone := c.Register(harness.RegistrationRequest{Like: like, Change: func(m *harness.Object) { withoutSubject(m); m.Set(added, value) }}); alone.State == harness.Refused {
+			c.Assume(c.HonestRegistration(like)()).To(expect.BeAccepted(), "an honest registration")
 			c.NotApplicable("observed: the server registers no client by %s: %s", added, alone)
 		}
 		subjects(c, like, func(m *harness.Object) { m.Set(added, value) }, func(members map[string]any) string {

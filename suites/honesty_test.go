@@ -1,8 +1,10 @@
 package suites_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -168,5 +170,38 @@ func TestTheSoundTarget(t *testing.T) {
 	}
 	if code := reports.ExitCode(run); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// Where every refresh is refused, a refresh token never works, whoever revoked it and how: nothing about revocation passes for that.
+func TestARevocationIsNotSeenWhereNoRefreshWorks(t *testing.T) {
+	_, target := startReference(t, fixtures.Options{Named: true, Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "grant_type=refresh_token") {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				io.WriteString(w, `{"error": "invalid_grant"}`)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			next.ServeHTTP(w, r)
+		})
+	}})
+	selection, err := suites.ParseSelection("revocation-*,revoked-refresh-token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := suites.Run(t.Context(), suites.Options{Target: target, Version: "test", Profile: "bcp", FailOn: harness.Must, Select: selection, Evidence: expect.VerdictsOnly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range run.Results {
+		if r.Verdict == harness.Pass && r.ID != "revocation-unknown-token" {
+			t.Errorf("%s passes: %s", r.Key, r.Reason)
+		}
+	}
+	if run.Summary[harness.Inconclusive] < 4 {
+		t.Errorf("%v", run.Summary)
 	}
 }
